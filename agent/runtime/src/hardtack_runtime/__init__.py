@@ -1,0 +1,1 @@
+"""The bundle format and the int8 runtime."""

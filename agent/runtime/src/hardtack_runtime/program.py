@@ -1,0 +1,371 @@
+"""The program: operators in order on tensors, integers only (SPEC sections 1.4, 1.5 and 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from hardtack_runtime.errors import BundleError
+
+Dims = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A place for numbers: a region of the arena, or a constant.
+
+    Attributes:
+        name: For people; not stored in the bundle.
+        dims: N H W C; shorter shapes have 1 in front.
+        data: The constant, int8 or int32 of shape `dims`; None in the arena.
+        offset: Byte offset in the arena, a multiple of 16; 0 for constants.
+    """
+
+    name: str
+    dims: Dims
+    data: npt.NDArray[Any] | None = None
+    offset: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        n, h, w, c = self.dims
+        return n * h * w * c
+
+    @property
+    def is_constant(self) -> bool:
+        """True for weights, biases and tables; False for activations."""
+        return self.data is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of the program: real = scale * (code - zero_point)."""
+
+    tensor: int
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operator; its fields, in order, are the words of its record (SPEC section 2)."""
+
+    opcode: ClassVar[int]
+    operands: ClassVar[int]
+    """How many of the leading fields are tensor indices."""
+
+    def words(self) -> list[int]:
+        """Return the fields as 32-bit words, a tuple spread at its place."""
+        values: list[int] = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            values.extend(value if isinstance(value, tuple) else (value,))
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2D(Op):
+    """Convolution; `bias` already holds -in_zero * sum(weights)."""
+
+    opcode: ClassVar[int] = 1
+    operands: ClassVar[int] = 6
+    input: int
+    weights: int
+    bias: int
+    mult: int
+    shift: int
+    output: int
+    stride_h: int
+    stride_w: int
+    dilation_h: int
+    dilation_w: int
+    pad_top: int
+    pad_left: int
+    in_zero: int
+    out_zero: int
+    act_min: int
+    act_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseConv2D(Conv2D):
+    """Convolution of each channel by its own kernels."""
+
+    opcode: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FullyConnected(Op):
+    """Matrix product; `bias` already holds -in_zero * sum(weights)."""
+
+    opcode: ClassVar[int] = 3
+    operands: ClassVar[int] = 6
+    input: int
+    weights: int
+    bias: int
+    mult: int
+    shift: int
+    output: int
+    out_zero: int
+    act_min: int
+    act_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Op):
+    """Sum (sign = 1) or difference (sign = -1) of two tensors, with broadcasting."""
+
+    opcode: ClassVar[int] = 4
+    operands: ClassVar[int] = 3
+    a: int
+    b: int
+    output: int
+    a_zero: int
+    a_mult: int
+    a_shift: int
+    b_zero: int
+    b_mult: int
+    b_shift: int
+    left_shift: int
+    out_zero: int
+    out_mult: int
+    out_shift: int
+    act_min: int
+    act_max: int
+    sign: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mul(Op):
+    """Product of two tensors, with broadcasting."""
+
+    opcode: ClassVar[int] = 5
+    operands: ClassVar[int] = 3
+    a: int
+    b: int
+    output: int
+    a_zero: int
+    b_zero: int
+    mult: int
+    shift: int
+    out_zero: int
+    act_min: int
+    act_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    """Inputs [outer][n_i] side by side; all share one scale and zero point."""
+
+    opcode: ClassVar[int] = 6
+    operands: ClassVar[int] = 1
+    output: int
+    outer: int
+    inputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Op):
+    """Surround with `value`; what follows the data comes from the output's dims."""
+
+    opcode: ClassVar[int] = 7
+    operands: ClassVar[int] = 2
+    input: int
+    output: int
+    before_n: int
+    before_h: int
+    before_w: int
+    before_c: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool2D(Op):
+    """Largest value of each window, clipped to the image."""
+
+    opcode: ClassVar[int] = 8
+    operands: ClassVar[int] = 2
+    input: int
+    output: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_left: int
+    act_min: int
+    act_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool2D(MaxPool2D):
+    """Mean of each window, clipped to the image."""
+
+    opcode: ClassVar[int] = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Op):
+    """Mean over the middle axis of [outer][count][inner]."""
+
+    opcode: ClassVar[int] = 10
+    operands: ClassVar[int] = 2
+    input: int
+    output: int
+    outer: int
+    count: int
+    inner: int
+    in_zero: int
+    mult: int
+    shift: int
+    out_zero: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose(Op):
+    """Output dim i is input dim perm_i."""
+
+    opcode: ClassVar[int] = 11
+    operands: ClassVar[int] = 2
+    input: int
+    output: int
+    perm_0: int
+    perm_1: int
+    perm_2: int
+    perm_3: int
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax(Op):
+    """TFLite's int8 softmax over the last axis: [rows][depth]."""
+
+    opcode: ClassVar[int] = 12
+    operands: ClassVar[int] = 2
+    input: int
+    output: int
+    rows: int
+    depth: int
+    mult: int
+    shift: int
+    diff_min: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Op):
+    """Any function of one int8 value: out = table[in + 128]."""
+
+    opcode: ClassVar[int] = 13
+    operands: ClassVar[int] = 3
+    input: int
+    table: int
+    output: int
+
+
+OPS: dict[int, type[Op]] = {
+    op.opcode: op
+    for op in (
+        Conv2D,
+        DepthwiseConv2D,
+        FullyConnected,
+        Add,
+        Mul,
+        Concat,
+        Pad,
+        MaxPool2D,
+        AveragePool2D,
+        Mean,
+        Transpose,
+        Softmax,
+        Lookup,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the interpreter runs.
+
+    Attributes:
+        tensors: All tensors; operators and ports name them by index.
+        ops: Operators in the order they run.
+        inputs: Where the caller writes int8 codes.
+        outputs: Where the caller reads int8 codes.
+        arena_size: Bytes of working memory, a multiple of 16.
+        layers: Name of each operator, for people.
+    """
+
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    arena_size: int
+    layers: tuple[str, ...] = ()
+
+
+def encode_program(program: Program) -> bytes:
+    """Write the PROG section (SPEC section 1.4)."""
+    out = bytearray(
+        struct.pack("<4I", len(program.ops), len(program.inputs), len(program.outputs), 0)
+    )
+    for port in (*program.inputs, *program.outputs):
+        out += struct.pack("<Ifi", port.tensor, port.scale, port.zero_point)
+    for op in program.ops:
+        words = op.words()
+        out += struct.pack("<HH", op.opcode, len(words) + 1)
+        out += struct.pack(f"<{len(words)}i", *words)
+    return bytes(out)
+
+
+def decode_program(
+    section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...] = ()
+) -> Program:
+    """Read the PROG section; the inverse of `encode_program`.
+
+    Raises:
+        BundleError: the section is cut short or names an unknown operator.
+    """
+    try:
+        return _decode(section, tensors, arena_size, layers)
+    except struct.error as error:
+        raise BundleError("HT212", "PROG", "the section ends inside a record") from error
+
+
+def _decode(
+    section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...]
+) -> Program:
+    op_count, input_count, output_count, _ = struct.unpack_from("<4I", section, 0)
+    at = 16
+    ports = []
+    for _ in range(input_count + output_count):
+        ports.append(Port(*struct.unpack_from("<Ifi", section, at)))
+        at += 12
+    ops = []
+    for index in range(op_count):
+        op, at = _decode_op(section, at, index)
+        ops.append(op)
+    if at != len(section):
+        raise BundleError("HT212", "PROG", f"{len(section) - at} bytes after the last operator")
+    return Program(
+        tensors, tuple(ops), tuple(ports[:input_count]), tuple(ports[input_count:]),
+        arena_size, layers,
+    )  # fmt: skip
+
+
+def _decode_op(section: bytes, at: int, index: int) -> tuple[Op, int]:
+    opcode, length = struct.unpack_from("<HH", section, at)
+    kind = OPS.get(opcode)
+    if kind is None:
+        raise BundleError("HT212", f"PROG operator {index}", f"unknown opcode {opcode}")
+    words = list(struct.unpack_from(f"<{max(length, 1) - 1}i", section, at + 4))
+    fields: list[Any] = words
+    if kind is Concat:
+        fields = [*words[:2], tuple(words[2:])]
+    if len(fields) != len(dataclasses.fields(kind)):
+        raise BundleError("HT212", f"PROG operator {index}", f"{length} words for {kind.__name__}")
+    return kind(*fields), at + 4 * length
