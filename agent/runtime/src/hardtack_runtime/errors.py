@@ -40,7 +40,7 @@ class ConfigError(HardtackError):
     """deploy.toml, a flag or an environment variable is wrong (HT1xx)."""
 
 
-class ImportFailed(HardtackError):
+class ModelImportError(HardtackError):
     """A model or its calibration data cannot be read (HT2xx)."""
 
 

@@ -7,7 +7,6 @@ import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from hardtack_runtime.errors import BundleError
@@ -306,6 +305,23 @@ class Program:
     outputs: tuple[Port, ...]
     arena_size: int
     layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenVector:
+    """An input and the bits that must come out (SPEC section 1.8).
+
+    Attributes:
+        seed: Of the input generator, or 0 when `samples` holds the input.
+        samples: The inputs' codes as bytes, one per input; empty when seeded.
+        crcs: CRC-32 of each operator's output.
+        final: CRC-32 of all outputs in order.
+    """
+
+    seed: int
+    samples: tuple[bytes, ...]
+    crcs: tuple[int, ...]
+    final: int
 
 
 def encode_program(program: Program) -> bytes:

@@ -1,0 +1,265 @@
+"""The bundle: one signed file that a device reads in place (SPEC section 1).
+
+`pack` writes one, `verify` decides whether to trust one, `unpack` reads one back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+
+from hardtack_runtime import packing
+from hardtack_runtime.errors import BundleError, GateError, TrustError
+from hardtack_runtime.manifest import Manifest, decode_manifest, encode_manifest
+from hardtack_runtime.packing import Coding
+from hardtack_runtime.program import GoldenVector, Program, decode_program, encode_program
+from hardtack_runtime.sections import (
+    decode_golden,
+    decode_tables,
+    decode_tensors,
+    encode_golden,
+    encode_tables,
+    encode_tensors,
+    lay_out,
+    round_up,
+    tensor_row,
+    unpacked_size,
+)
+from hardtack_runtime.signing import Keyring, SigningKey
+
+MAGIC = b"HTB1"
+FORMAT_VERSION = 1
+KERNEL_ABI = 1
+HEADER_SIZE = 192
+PAYLOAD_OFFSET = 256
+TAGS = (b"META", b"PROG", b"TENS", b"HUFF", b"DATA", b"GOLD")
+_HEADER = struct.Struct("<4sHHII32s32s4I16s16sII8s48s")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The signed part (SPEC section 1.1)."""
+
+    total_size: int
+    payload_sha256: bytes
+    name: str
+    version: tuple[int, int, int]
+    hardware: str
+    model_id: bytes
+    arena_size: int
+    unpacked_size: int
+    key_id: bytes
+
+    @property
+    def release(self) -> str:
+        """`name@1.2.3`."""
+        return f"{self.name}@{'.'.join(map(str, self.version))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle, read."""
+
+    header: Header
+    manifest: Manifest
+    program: Program
+    golden: tuple[GoldenVector, ...]
+    sections: dict[str, int] = field(default_factory=dict)
+    """Bytes per section, for reports."""
+    codings: tuple[Coding, ...] = ()
+    """Coding of each constant, in tensor order."""
+    stored: tuple[int, ...] = ()
+    """Stored bytes of each constant, in tensor order."""
+
+
+def pack(
+    program: Program,
+    manifest: Manifest,
+    *,
+    key: SigningKey | None,
+    hardware: str = "any",
+    golden: tuple[GoldenVector, ...] = (),
+) -> bytes:
+    """Write a signed bundle.
+
+    Args:
+        program: What to run.
+        manifest: Its contract; `model_id` and `layers` are filled in here.
+        key: Who vouches for it; None leaves the signature zero, so no device takes it.
+        hardware: Class of device it may run on, or "any".
+        golden: Vectors recorded by `hardtack_runtime.golden.record`.
+    """
+    constants = [t.data for t in program.tensors if t.data is not None]
+    packed = packing.pack_constants(constants)
+    model_id = _model_id(program)
+    manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
+    data, offsets = lay_out(packed)
+    sections = (
+        encode_manifest(manifest),
+        encode_program(program),
+        encode_tensors(program.tensors, packed, offsets),
+        encode_tables(packed),
+        data,
+        encode_golden(golden, len(program.ops)),
+    )
+    payload = _join(sections)
+    verify_key_id = key.verify_key.key_id if key else bytes(8)
+    header = _HEADER.pack(
+        MAGIC, FORMAT_VERSION, KERNEL_ABI, PAYLOAD_OFFSET + len(payload), PAYLOAD_OFFSET,
+        hashlib.sha256(payload).digest(), manifest.name.encode(), *manifest.version_numbers, 0,
+        hardware.encode(), model_id, program.arena_size, unpacked_size(program, packed),
+        verify_key_id, bytes(48),
+    )  # fmt: skip
+    return header + (key.sign(header) if key else bytes(64)) + payload
+
+
+def read_header(data: bytes) -> Header:
+    """Read the header without trusting it.
+
+    Raises:
+        BundleError: HT211 not a bundle or cut short, HT212 a field that no writer writes.
+        GateError: HT502 of another format or kernel version.
+    """
+    if data[:4] != MAGIC:
+        found = "is empty" if not data else f"begins with {data[:4].hex(' ')}"
+        raise BundleError("HT211", "bundle", f"{found}: this is no hardtack bundle")
+    if len(data) < PAYLOAD_OFFSET:
+        raise BundleError("HT211", "bundle", f"is cut short after {len(data)} bytes", _RESEND)
+    (_, version, abi, total, offset, digest, name, major, minor, patch, zero, hardware, model_id,
+     arena, unpacked, key_id, reserved) = _HEADER.unpack_from(data)  # fmt: skip
+    if (version, abi) != (FORMAT_VERSION, KERNEL_ABI):
+        raise GateError(
+            "HT502", "bundle", f"has format {version} and kernel ABI {abi}",
+            f"this reader knows format {FORMAT_VERSION} and kernel ABI {KERNEL_ABI}: "
+            "update the older side",
+        )  # fmt: skip
+    if total != len(data):
+        raise BundleError("HT211", "bundle", f"has {len(data)} of {total} bytes", _RESEND)
+    if zero or any(reserved) or offset != PAYLOAD_OFFSET or total % 8 or (arena | unpacked) % 16:
+        raise BundleError("HT212", "bundle", "has reserved header fields set")
+    return Header(
+        total, digest, _text(name), (major, minor, patch), _text(hardware), model_id,
+        arena, unpacked, key_id,
+    )  # fmt: skip
+
+
+_RESEND = "the transfer was cut; send it again"
+
+
+def _text(field_bytes: bytes) -> str:
+    text = field_bytes.rstrip(b"\0")
+    try:
+        decoded = text.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BundleError("HT212", "bundle", "a name in the header is not ASCII") from error
+    if not decoded or not decoded.replace("-", "").isalnum() or decoded != decoded.lower():
+        raise BundleError("HT212", "bundle", f"the header names {decoded!r}")
+    return decoded
+
+
+def verify(data: bytes, keyring: Keyring, hardware: str | None = None) -> Header:
+    """Decide whether to trust a bundle, in the order of SPEC section 1.1.
+
+    Args:
+        data: The whole file.
+        keyring: Public keys this device trusts.
+        hardware: Class of this device; None skips the check (a developer's machine).
+
+    Returns:
+        The header, now trustworthy.
+
+    Raises:
+        BundleError: HT211, HT212: not a bundle, cut short, malformed.
+        TrustError: HT701 unknown key or wrong signature, HT702 payload digest differs.
+        GateError: HT501 made for other hardware, HT502 other format version.
+    """
+    header = read_header(data)
+    key = keyring.find(header.key_id)
+    if key is None:
+        raise TrustError(
+            "HT701", header.release, f"is signed by key {header.key_id.hex()}, not trusted here",
+            "sign it with a trusted key, or add that key's .pub file to the trusted keys",
+        )  # fmt: skip
+    if not key.verifies(data[HEADER_SIZE:PAYLOAD_OFFSET], data[:HEADER_SIZE]):
+        raise TrustError("HT701", header.release, "has a wrong signature: its header was changed")
+    if hardware is not None and header.hardware not in ("any", hardware):
+        raise GateError(
+            "HT501", header.release, f"is for {header.hardware} devices, this one is {hardware}",
+            f"convert it for {hardware}",
+        )  # fmt: skip
+    if hashlib.sha256(data[PAYLOAD_OFFSET:]).digest() != header.payload_sha256:
+        raise TrustError("HT702", header.release, "is damaged: its payload digest differs", _RESEND)
+    return header
+
+
+def unpack(data: bytes) -> Bundle:
+    """Read a bundle whose header has been verified, or that is only looked at.
+
+    Raises:
+        BundleError: HT211, HT212: not a bundle, cut short, malformed.
+        GateError: HT502 other format version.
+    """
+    header = read_header(data)
+    try:
+        return _unpack(data, header)
+    except (struct.error, IndexError) as error:
+        raise BundleError("HT212", header.release, "a section ends inside a record") from error
+
+
+def _unpack(data: bytes, header: Header) -> Bundle:
+    sections = _split(data)
+    manifest = decode_manifest(sections[b"META"])
+    tables = decode_tables(sections[b"HUFF"])
+    tensors, rows = decode_tensors(sections[b"TENS"], sections[b"DATA"], tables)
+    program = decode_program(sections[b"PROG"], tensors, header.arena_size, manifest.layers)
+    golden = decode_golden(sections[b"GOLD"], program)
+    constants = [row for row in rows if row[1] == 1]
+    return Bundle(
+        header, manifest, program, golden,
+        {tag.decode(): len(body) for tag, body in sections.items()},
+        tuple(Coding(row[2]) for row in constants),
+        tuple(row[9] for row in constants),
+    )  # fmt: skip
+
+
+def _model_id(program: Program) -> bytes:
+    """Name the computation, however it is stored (SPEC section 1.1, model_id)."""
+    digest = hashlib.sha256(encode_program(program))
+    digest.update(struct.pack("<II", len(program.tensors), 0))
+    for tensor in program.tensors:
+        digest.update(tensor_row(tensor, Coding.RAW, tensor.offset, 0, 0, 0))
+    for tensor in program.tensors:
+        if tensor.data is not None:
+            digest.update(tensor.data.astype(tensor.data.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()[:16]
+
+
+def _join(sections: tuple[bytes, ...]) -> bytes:
+    """Build the payload: the section table, then the sections, each aligned to 8."""
+    table = bytearray(struct.pack("<II", len(TAGS), 0))
+    body = bytearray()
+    start = PAYLOAD_OFFSET + 8 + 16 * len(TAGS)
+    for tag, section in zip(TAGS, sections, strict=True):
+        table += struct.pack("<4sIII", tag, start + len(body), len(section), 0)
+        body += section + bytes(-len(section) % 8)
+    return bytes(table + body)
+
+
+def _split(data: bytes) -> dict[bytes, bytes]:
+    """Cut the payload into its sections, refusing any other layout than `_join`'s."""
+    count, zero = struct.unpack_from("<II", data, PAYLOAD_OFFSET)
+    expected = PAYLOAD_OFFSET + 8 + 16 * len(TAGS)
+    sections = {}
+    for index, tag in enumerate(TAGS):
+        found, offset, size, reserved = struct.unpack_from(
+            "<4sIII", data, PAYLOAD_OFFSET + 8 + 16 * index
+        )
+        padding = data[offset + size : round_up(offset + size, 8)]
+        if (found, offset, reserved) != (tag, expected, 0) or any(padding):
+            raise BundleError("HT212", "section table", f"{tag.decode()} is not where it belongs")
+        sections[tag] = data[offset : offset + size]
+        expected = round_up(offset + size, 8)
+    if count != len(TAGS) or zero or expected != len(data):
+        raise BundleError("HT212", "section table", "sections do not fill the file")
+    return sections

@@ -1,0 +1,289 @@
+"""Canonical, length-limited Huffman codes and the two codings of weights (SPEC sections 1.6, 1.7).
+
+This is the plain reader and writer; the device decodes with `csrc/src/ht_huffman.c`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hardtack_runtime.errors import BundleError
+
+MAX_LENGTH = 12
+STREAMS_FROM = 4096
+"""Tensors of at least this many elements are split into four streams, decoded side by side."""
+
+Int8Array = npt.NDArray[np.int8]
+IntArray = npt.NDArray[np.int64]
+_CHAIN = 64
+"""Symbols per step of the vectorised decoder's walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A canonical code.
+
+    Attributes:
+        lengths: Code length per symbol, uint8 [256]; 0 = absent, at most 12.
+    """
+
+    lengths: npt.NDArray[np.uint8]
+
+    @property
+    def codes(self) -> IntArray:
+        """Return the code words, int64 [256]: shorter first, then smaller symbols first."""
+        codes = np.zeros(256, np.int64)
+        code, previous = 0, 0
+        used = np.flatnonzero(self.lengths)
+        for symbol in used[np.argsort(self.lengths[used], kind="stable")]:
+            length = int(self.lengths[symbol])
+            code <<= length - previous
+            codes[symbol] = code
+            code, previous = code + 1, length
+        return codes
+
+    def encode(self) -> bytes:
+        """Write `first last lengths...`, two lengths to a byte (SPEC section 1.6)."""
+        used = np.flatnonzero(self.lengths)
+        first, last = int(used[0]), int(used[-1])
+        span = self.lengths[first : last + 1]
+        padded = np.append(span, np.zeros(len(span) % 2, np.uint8))
+        return bytes((first, last)) + (padded[0::2] | padded[1::2] << 4).astype(np.uint8).tobytes()
+
+
+def build_table(histogram: npt.NDArray[np.int64]) -> Table:
+    """Return the best code whose words have at most 12 bits.
+
+    Args:
+        histogram: Count per symbol, int64 [256], at least one of them positive.
+
+    Source: Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman
+    codes", 1990 (package-merge).
+    """
+    symbols = np.flatnonzero(histogram)
+    lengths = np.zeros(256, np.uint8)
+    if len(symbols) == 1:
+        lengths[symbols[0]] = 1
+        return Table(lengths)
+    leaves = sorted((int(histogram[s]), (int(s),)) for s in symbols)
+    packages: list[tuple[int, tuple[int, ...]]] = []
+    for _ in range(MAX_LENGTH):
+        merged = list(heapq.merge(leaves, packages))
+        packages = [
+            (a[0] + b[0], a[1] + b[1]) for a, b in zip(merged[0::2], merged[1::2], strict=False)
+        ]
+    for _, members in packages[: len(symbols) - 1]:
+        for symbol in members:
+            lengths[symbol] += 1
+    return Table(lengths)
+
+
+def read_table(section: bytes, at: int) -> tuple[Table, int]:
+    """Read one table of the HUFF section; the inverse of `Table.encode`.
+
+    Returns:
+        The table and the offset after it.
+
+    Raises:
+        BundleError: cut short, lengths above 12, or no complete prefix code.
+    """
+    if at + 2 > len(section):
+        raise BundleError("HT212", "HUFF", "a table is cut short")
+    first, last = section[at], section[at + 1]
+    count = last - first + 1
+    end = at + 2 + (count + 1) // 2
+    if count < 1 or end > len(section):
+        raise BundleError("HT212", "HUFF", "a table is cut short")
+    packed = np.frombuffer(section, np.uint8, (count + 1) // 2, at + 2)
+    nibbles = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)
+    lengths = np.zeros(256, np.uint8)
+    lengths[first : last + 1] = nibbles[:count]
+    used = lengths[lengths > 0].astype(np.int64)
+    alone = len(used) == 1 and used[0] == 1
+    complete = used.size > 0 and int((1 << (MAX_LENGTH - np.minimum(used, 12))).sum()) == 1 << 12
+    if nibbles[count:].any() or (lengths > MAX_LENGTH).any() or not (alone or complete):
+        raise BundleError("HT212", "HUFF", "code lengths do not form a prefix code")
+    return Table(lengths), end
+
+
+def _pack_bits(values: IntArray, widths: IntArray) -> bytes:
+    """Write each value in so many bits, most significant first, padded to a byte."""
+    ends = np.cumsum(widths)
+    total = int(ends[-1]) if len(ends) else 0
+    owner = np.repeat(np.arange(len(widths)), widths)
+    remaining = ends[owner] - 1 - np.arange(total)
+    return np.packbits((values[owner] >> remaining & 1).astype(np.uint8)).tobytes()
+
+
+def encode_dense(codes: Int8Array, table: Table) -> bytes:
+    """Write one symbol per element (SPEC section 1.7, dense-huff)."""
+    symbols = codes.reshape(-1).astype(np.int64) + 128
+    words, widths = table.codes[symbols], table.lengths.astype(np.int64)[symbols]
+    if len(symbols) < STREAMS_FROM:
+        return _pack_bits(words, widths)
+    quarter = -(-len(symbols) // 4)
+    cuts = [slice(i * quarter, (i + 1) * quarter) for i in range(4)]
+    streams = [_pack_bits(words[cut], widths[cut]) for cut in cuts]
+    return struct.pack("<3I", *(len(stream) for stream in streams[:3])) + b"".join(streams)
+
+
+def decode_dense(stored: bytes, count: int, table: Table) -> Int8Array:
+    """Read `count` elements; the inverse of `encode_dense`.
+
+    Raises:
+        BundleError: the streams end early or their lengths do not add up.
+    """
+    if count < STREAMS_FROM:
+        return _decode_stream(stored, count, table)
+    if len(stored) < 12:
+        raise BundleError("HT212", "DATA", "a dense-huff tensor is cut short")
+    sizes = struct.unpack_from("<3I", stored)
+    quarter = -(-count // 4)
+    parts, at = [], 12
+    for index in range(4):
+        end = at + sizes[index] if index < 3 else len(stored)
+        if end > len(stored) or end < at:
+            raise BundleError("HT212", "DATA", "a stream ends outside its tensor")
+        parts.append(_decode_stream(stored[at:end], min(quarter, count - index * quarter), table))
+        at = end
+    return np.concatenate(parts)
+
+
+def _window_table(table: Table) -> tuple[IntArray, IntArray]:
+    """Return symbol and length for every 12-bit window; length 13 where no code fits."""
+    symbols, lengths = np.zeros(1 << MAX_LENGTH, np.int64), np.full(1 << MAX_LENGTH, 13, np.int64)
+    codes = table.codes
+    for symbol in np.flatnonzero(table.lengths):
+        length = int(table.lengths[symbol])
+        start = int(codes[symbol]) << (MAX_LENGTH - length)
+        span = slice(start, start + (1 << (MAX_LENGTH - length)))
+        symbols[span], lengths[span] = symbol, length
+    return symbols, lengths
+
+
+def _windows(stream: bytes) -> IntArray:
+    """Return the 12 bits that begin at every bit of the stream, zeros after its end."""
+    padded = np.frombuffer(stream + bytes(4), np.uint8).astype(np.int64)
+    wide = padded[:-3] << 16 | padded[1:-2] << 8 | padded[2:-1]
+    shifts = 12 - np.arange(8)
+    return (wide[:, None] >> shifts & 0xFFF).reshape(-1)
+
+
+def _decode_stream(stream: bytes, count: int, table: Table) -> Int8Array:
+    """Decode by pointer jumping: every bit position knows where the next code would begin."""
+    if count == 0:
+        return np.zeros(0, np.int8)
+    symbols, lengths = _window_table(table)
+    windows = _windows(stream)
+    limit = len(windows) - 1
+    follow = np.minimum(np.arange(len(windows)) + lengths[windows], limit)
+    jumps = [follow]
+    while 1 << len(jumps) <= _CHAIN:
+        jumps.append(jumps[-1][jumps[-1]])
+    starts, at = np.empty(-(-count // _CHAIN), np.int64), 0
+    long_jump = jumps[-1].tolist()
+    for index in range(len(starts)):
+        starts[index] = at
+        at = long_jump[at]
+    positions = starts[:, None]
+    for jump in jumps[:-1]:
+        positions = np.concatenate([positions, jump[positions]], axis=1)
+    positions = positions.reshape(-1)[:count]
+    used = windows[positions]
+    end = int(positions[-1] + lengths[used[-1]])
+    if (lengths[used] > MAX_LENGTH).any() or end > 8 * len(stream):
+        raise BundleError("HT212", "DATA", "a code stream ends early or holds an unknown code")
+    return (symbols[used] - 128).astype(np.int8)
+
+
+def gap_symbols(gaps: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Split gaps into symbol, extra bits and their number (SPEC section 1.7)."""
+    safe = np.maximum(gaps, 4)
+    exponent = np.floor(np.log2(safe)).astype(np.int64) - 1
+    small = gaps < 4
+    symbol = np.where(small, gaps, 2 * (exponent + 1) + (safe >> exponent & 1))
+    width = np.where(small, 0, exponent)
+    return symbol, np.where(small, 0, safe & ((1 << exponent) - 1)), width
+
+
+def split_gaps(codes: Int8Array) -> tuple[IntArray, IntArray]:
+    """Return the zeros before each non-zero element, and the value symbols (code + 128)."""
+    flat = codes.reshape(-1)
+    places = np.flatnonzero(flat)
+    gaps = np.diff(places, prepend=-1) - 1
+    return gaps.astype(np.int64), flat[places].astype(np.int64) + 128
+
+
+def encode_gap(codes: Int8Array, gap_table: Table, value_table: Table) -> bytes:
+    """Write gap, extra bits and value per non-zero element (SPEC section 1.7, gap-huff)."""
+    gaps, values = split_gaps(codes)
+    symbol, extra, width = gap_symbols(gaps)
+    gap_lengths = gap_table.lengths.astype(np.int64)
+    value_lengths = value_table.lengths.astype(np.int64)
+    words = np.stack([gap_table.codes[symbol], extra, value_table.codes[values]], axis=1)
+    widths = np.stack([gap_lengths[symbol], width, value_lengths[values]], axis=1)
+    return struct.pack("<I", len(values)) + _pack_bits(words.reshape(-1), widths.reshape(-1))
+
+
+def decode_gap(stored: bytes, count: int, gap_table: Table, value_table: Table) -> Int8Array:
+    """Read `count` elements; the inverse of `encode_gap`.
+
+    Raises:
+        BundleError: the stream ends early, or an element lies behind the tensor's end.
+    """
+    if len(stored) < 4:
+        raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
+    (nonzeros,) = struct.unpack_from("<I", stored)
+    reader = _BitReader(stored[4:])
+    gap_codes, value_codes = _window_table(gap_table), _window_table(value_table)
+    out, at = np.zeros(count, np.int8), -1
+    for _ in range(nonzeros):
+        symbol = reader.symbol(gap_codes)
+        if symbol < 4:
+            gap = symbol
+        else:
+            exponent = symbol // 2 - 1
+            gap = (2 + symbol % 2 << exponent) | reader.bits(exponent)
+        at += gap + 1
+        value = reader.symbol(value_codes) - 128
+        if at >= count or value == 0:
+            raise BundleError("HT212", "DATA", "a gap-huff element is zero or outside its tensor")
+        out[at] = value
+    return out
+
+
+class _BitReader:
+    """Bits of a stream, most significant first; refuses to read behind the end."""
+
+    def __init__(self, stream: bytes) -> None:
+        self._windows = _windows(stream).tolist()
+        self._at = 0
+        self._end = 8 * len(stream)
+
+    def _advance(self, width: int) -> None:
+        self._at += width
+        if self._at > self._end:
+            raise BundleError("HT212", "DATA", "a code stream ends early")
+
+    def bits(self, width: int) -> int:
+        value = 0
+        while width > 0:
+            take = min(width, MAX_LENGTH)
+            window = self._windows[self._at]
+            self._advance(take)
+            value = value << take | window >> (MAX_LENGTH - take)
+            width -= take
+        return value
+
+    def symbol(self, codes: tuple[IntArray, IntArray]) -> int:
+        window = self._windows[self._at]
+        length = int(codes[1][window])
+        if length > MAX_LENGTH:
+            raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
+        self._advance(length)
+        return int(codes[0][window])
