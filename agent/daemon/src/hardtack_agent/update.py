@@ -19,10 +19,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hardtack_agent.events import (
-    Action, Activate, Ask, BlockArrived, Discard, Erase, Event, Install, Listed, ModelSlots, Phase,
-    Refused, Report, Reserve, Reserved, Result, RunTrial, Save, Saved, SlotName, SlotRecord, Started,
-    State, StoreBlock, Switched, Timeout, TrialEnded, Verified, Verify,
-)  # fmt: skip
+    Action,
+    Activate,
+    Ask,
+    BlockArrived,
+    Discard,
+    Erase,
+    Event,
+    Install,
+    Listed,
+    ModelSlots,
+    Phase,
+    Refused,
+    Report,
+    Reserve,
+    Reserved,
+    Result,
+    RunTrial,
+    Save,
+    Saved,
+    SlotName,
+    SlotRecord,
+    Started,
+    State,
+    StoreBlock,
+    Switched,
+    Timeout,
+    TrialEnded,
+    Verified,
+    Verify,
+)
 from hardtack_agent.messages import JobState, Offer, block_hash
 
 MAX_TRIALS = 3
@@ -220,8 +246,8 @@ def _verified(state: State, event: Verified) -> Step:
     slots = saved.models.get(job.name, ModelSlots())
     slot = slots.inactive
     saved = replace(
-        saved, phase=Phase.INSTALLING, target=slot, models={**saved.models, job.name: slots.put(slot, None)},
-        candidate=SlotRecord(job.sha256, event.version, event.model_id),
+        saved, phase=Phase.INSTALLING, target=slot,
+        models={**saved.models, job.name: slots.put(slot, None)}, candidate=SlotRecord(job.sha256, event.version, event.model_id),
     )  # fmt: skip
     return replace(state, saved=saved), [Save(), Install(job, slot)]
 

@@ -9,9 +9,27 @@ from dataclasses import dataclass
 
 from hardtack_agent import update
 from hardtack_agent.events import (
-    Action, Activate, Ask, Discard, Erase, Event, Install, Refused, Report, Reserve, Reserved,
-    RunTrial, Save, Saved, Started, State, StoreBlock, Switched, Verified, Verify,
-)  # fmt: skip
+    Action,
+    Activate,
+    Ask,
+    Discard,
+    Erase,
+    Event,
+    Install,
+    Refused,
+    Report,
+    Reserve,
+    Reserved,
+    RunTrial,
+    Save,
+    Saved,
+    Started,
+    State,
+    StoreBlock,
+    Switched,
+    Verified,
+    Verify,
+)
 from hardtack_agent.slots import SlotStore
 from hardtack_runtime.bundle import Header
 from hardtack_runtime.errors import HardtackError
