@@ -40,7 +40,7 @@ class Message(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
-    v: Literal[1] = VERSION
+    v: Literal[1] = 1
 
     def encode(self) -> bytes:
         """Return the message as compact JSON, UTF-8."""

@@ -14,6 +14,7 @@ When `max_records` records wait, windows stay open and grow: coarser in time, no
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -26,10 +27,11 @@ from hardtack_agent import telemetry
 from hardtack_agent.telemetry import Outcome, Window
 from hardtack_runtime.errors import DeviceError
 
+_log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS boots (boot BLOB PRIMARY KEY, ord INTEGER UNIQUE, next_seq INTEGER)
   WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS open (model TEXT, model_id BLOB, boot BLOB, window BLOB,
+CREATE TABLE IF NOT EXISTS open (model TEXT, model_id BLOB, window BLOB,
   PRIMARY KEY (model, model_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (ord INTEGER, seq INTEGER, boot BLOB, window BLOB,
   PRIMARY KEY (ord, seq)) WITHOUT ROWID;
@@ -96,23 +98,20 @@ class Spool:
             window: Empty window that says which model, used when none is open.
             outcomes: What happened.
             now_s: Seconds since 1970.
-
-        Raises:
-            DeviceError: HT603 or HT612; nothing has been counted then.
         """
         with self._lock:
             new = telemetry.record(self._windows.get(window.key, window), outcomes, now_s)
-            blob = cbor2.dumps(telemetry.to_map(new))
+            self._windows[new.key] = new
             try:
                 self._begin(durable=False)
                 self._db.execute(
-                    "INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?)", (*new.key, self._boot, blob)
+                    "INSERT OR REPLACE INTO open VALUES (?, ?, ?)", (*new.key, _encode(new))
                 )
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
+                # A full disk must not stop predictions: memory has it, the next write takes all.
                 self._undo()
-                raise _failed(self._path, error) from error
-            self._windows[new.key] = new
+                _log.warning("%s", _failed(self._path, error))
 
     def flush(self) -> int:
         """Turn every open window into a finished record, on disk when this returns.
@@ -128,16 +127,16 @@ class Spool:
                 if self._waiting() >= self._max_records:
                     return 0
                 self._begin(durable=True)
-                rows = self._db.execute("SELECT boot, window FROM open").fetchall()
-                for boot, blob in rows:
-                    self._finish(boot, blob)
+                for window in self._windows.values():
+                    self._finish(window)
                 self._db.execute("DELETE FROM open")
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
                 self._undo()
                 raise _failed(self._path, error) from error
+            finished = len(self._windows)
             self._windows.clear()
-            return len(rows)
+            return finished
 
     def pending(self, limit: int) -> tuple[bytes, list[tuple[int, Window]]] | None:
         """Return the oldest records of one boot, or None when none wait.
@@ -192,20 +191,20 @@ class Spool:
     def _enter_boot(self) -> None:
         (last,) = self._db.execute("SELECT coalesce(max(ord), 0) FROM boots").fetchone()
         self._db.execute("INSERT OR IGNORE INTO boots VALUES (?, ?, 1)", (self._boot, last + 1))
-        # A boot that has neither a record nor an open window will never number another one.
+        # An earlier boot without records will never number another one.
         self._db.execute(
-            "DELETE FROM boots WHERE boot != ? AND boot NOT IN (SELECT boot FROM records)"
-            " AND boot NOT IN (SELECT boot FROM open)",
+            "DELETE FROM boots WHERE boot != ? AND boot NOT IN (SELECT boot FROM records)",
             (self._boot,),
         )
 
-    def _finish(self, boot: bytes, blob: bytes) -> None:
-        window = telemetry.from_map(cbor2.loads(blob))
+    def _finish(self, window: Window) -> None:
         ordinal, seq = self._db.execute(
-            "SELECT ord, next_seq FROM boots WHERE boot = ?", (boot,)
+            "SELECT ord, next_seq FROM boots WHERE boot = ?", (self._boot,)
         ).fetchone()
-        self._db.execute("INSERT INTO records VALUES (?, ?, ?, ?)", (ordinal, seq, boot, blob))
-        self._db.execute("UPDATE boots SET next_seq = next_seq + 1 WHERE boot = ?", (boot,))
+        self._db.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?)", (ordinal, seq, self._boot, _encode(window))
+        )
+        self._db.execute("UPDATE boots SET next_seq = next_seq + 1 WHERE boot = ?", (self._boot,))
         self._db.execute(
             "UPDATE totals SET records = records + 1, samples = samples + ?, errors = errors + ?,"
             " labelled = labelled + ?, correct = correct + ?",
@@ -225,9 +224,13 @@ class Spool:
             self._db.execute("ROLLBACK")
 
 
+def _encode(window: Window) -> bytes:
+    return cbor2.dumps(telemetry.to_map(window))
+
+
 def _failed(path: Path, error: sqlite3.Error) -> DeviceError:
     if "full" in str(error):
         return DeviceError(
             "HT603", str(path), "the disk is full", "make room; it goes on by itself"
         )
-    return DeviceError("HT612", str(path), f"the telemetry spool cannot be used: {error}")
+    return DeviceError("HT612", str(path), f"the telemetry spool failed: {error}")

@@ -173,11 +173,13 @@ def from_map(fields: Mapping[Any, Any]) -> Window:
         raise _refused("model_id")
     if not isinstance(version, list) or len(version) != 3:
         raise _refused("version")
-    counts = [_count(fields.get(key, 0), str(key)) for key in (5, 6, 7, 8, 9, 10, 11)]
+    major, minor, patch = (_count(part, "version") for part in version)
+    start, end, samples, errors, labelled, correct, latency_sum = (
+        _count(fields.get(key, 0), str(key)) for key in (5, 6, 7, 8, 9, 10, 11)
+    )
     return Window(
-        model, (_count(version[0], "version"), _count(version[1], "version"),
-                _count(version[2], "version")),
-        model_id, *counts,
+        model, (major, minor, patch), model_id, start, end, samples, errors, labelled, correct,
+        latency_sum,
         latency=_histogram(fields.get(12, {}), "latency", len(LATENCY_EDGES_US)),
         classes=_histogram(fields.get(13, {}), "classes", MAX_CLASSES - 1),
     )  # fmt: skip

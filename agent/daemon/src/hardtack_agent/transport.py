@@ -17,6 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from hardtack_runtime.errors import ConfigError
 
@@ -116,7 +118,7 @@ class Connection:
         self._handlers = handlers
         self._failures = 0
         self._client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311
         )
         if will is not None:
             self._client.will_set(*will, qos=1, retain=True)
@@ -164,7 +166,7 @@ class Connection:
         client: paho.Client,
         _userdata: object,
         _flags: paho.ConnectFlags,
-        reason: paho.ReasonCode,
+        reason: ReasonCode,
         _properties: object,
     ) -> None:
         if reason.is_failure:
@@ -192,7 +194,7 @@ class Connection:
     def _on_message(
         self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage
     ) -> None:
-        self._handlers.received(message.topic, message.payload)
+        self._handlers.received(message.topic, bytes(message.payload))
 
     def _plan_next_wait(self) -> None:
         # paho doubles its wait but does not scatter it; with both bounds equal it waits just this.

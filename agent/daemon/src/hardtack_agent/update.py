@@ -247,7 +247,8 @@ def _verified(state: State, event: Verified) -> Step:
     slot = slots.inactive
     saved = replace(
         saved, phase=Phase.INSTALLING, target=slot,
-        models={**saved.models, job.name: slots.put(slot, None)}, candidate=SlotRecord(job.sha256, event.version, event.model_id),
+        models={**saved.models, job.name: slots.put(slot, None)},
+        candidate=SlotRecord(job.sha256, event.version, event.model_id),
     )  # fmt: skip
     return replace(state, saved=saved), [Save(), Install(job, slot)]
 

@@ -16,6 +16,7 @@ from hardtack_agent.events import (
     Erase,
     Event,
     Install,
+    Phase,
     Refused,
     Report,
     Reserve,
@@ -70,6 +71,7 @@ class Updater:
         self._store = store
         self._ports = ports
         self._state = State(saved=store.load())
+        self._events: deque[Event] = deque()
 
     @property
     def saved(self) -> Saved:
@@ -79,7 +81,7 @@ class Updater:
     @property
     def fetching(self) -> bool:
         """True while blocks are wanted."""
-        return self._state.saved.phase is update.Phase.FETCHING
+        return self._state.saved.phase is Phase.FETCHING
 
     def start(self) -> None:
         """Recover whatever the last run left behind, and go on from it."""
@@ -87,18 +89,32 @@ class Updater:
         self._store.sweep(self._state.saved)
 
     def handle(self, event: Event) -> None:
-        """Take one event, and all that follow from it at once.
+        """Take one event, and all that follow from it at once."""
+        self._events.append(event)
+        self.drain()
 
-        Raises:
-            OSError: the state file cannot be written: the agent must stop, not guess.
+    @property
+    def stalled(self) -> bool:
+        """True when the state file could not be written; `drain` tries again."""
+        return bool(self._events)
+
+    def drain(self) -> None:
+        """Handle what is queued.
+
+        When the state file cannot be written the event counts as not having happened, and stays
+        queued: a full disk delays an update, it does not stop the agent.
         """
-        events = deque([event])
-        while events:
-            self._state, actions = update.step(self._state, events.popleft())
-            for action in actions:
-                answer = self._do(action)
-                if answer is not None:
-                    events.append(answer)
+        while self._events:
+            before = self._state
+            self._state, actions = update.step(before, self._events[0])
+            try:
+                answers = [self._do(action) for action in actions]
+            except OSError as error:
+                _log.error("the state cannot be saved (%s); trying again", error)
+                self._state = before
+                return
+            self._events.popleft()
+            self._events.extendleft(answer for answer in reversed(answers) if answer is not None)
 
     def _do(self, action: Action) -> Event | None:
         try:

@@ -66,17 +66,14 @@ def unpack_array(value: Any) -> npt.ArrayLike:
             return value
         raise DeviceError("HT610", "input", f"is a {type(value).__name__}, not an array")
     dtype, shape, data = value.get("dtype"), value.get("shape"), value.get("data")
-    known = dtype in _DTYPES and isinstance(data, bytes) and isinstance(shape, list)
-    if not known or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
-        raise DeviceError(
-            "HT610", "input", f"needs dtype (one of {', '.join(_DTYPES)}), shape, data"
-        )
+    if not isinstance(data, bytes) or not isinstance(shape, list) or dtype not in _DTYPES:
+        raise DeviceError("HT610", "input", f"needs shape, data and dtype: {', '.join(_DTYPES)}")
+    if not all(type(n) is int and 0 <= n < 2**31 for n in shape):
+        raise DeviceError("HT610", "input", "its shape holds something else than lengths")
     try:
         return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
     except ValueError as error:
-        raise DeviceError(
-            "HT610", "input", f"{len(data)} bytes of {dtype} are no {shape}"
-        ) from error
+        raise DeviceError("HT610", "input", f"{len(data)} bytes, not {dtype} {shape}") from error
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
