@@ -105,6 +105,13 @@ def _cost(histogram: IntArray) -> float:
     return bits / 8 + 2 + (int(used[-1]) - int(used[0]) + 2) // 2
 
 
+def entropy_bytes(constant: Constant) -> float:
+    """Return the order-0 entropy in bytes: no code of single bytes beats it."""
+    counts = np.bincount(np.frombuffer(constant.tobytes(), np.uint8), minlength=256)
+    used = counts[counts > 0]
+    return float((used * np.log2(used.sum() / used)).sum()) / 8
+
+
 def _share(histograms: list[IntArray]) -> list[Table | None]:
     """Return the table of each stream, shared where that saves bytes; None for empty streams."""
     groups = [([i], h) for i, h in enumerate(histograms) if h.any()]

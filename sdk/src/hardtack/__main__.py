@@ -1,0 +1,5 @@
+"""`python -m hardtack`."""
+
+from hardtack.cli.main import main
+
+main()

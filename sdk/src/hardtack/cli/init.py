@@ -1,0 +1,49 @@
+"""`hardtack init`: write a deploy.toml for a model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from hardtack.config import FILE_NAME
+from hardtack_runtime.errors import ConfigError, ModelImportError
+
+_TEMPLATE = """\
+# A hardtack deployment. Every key: docs/deploy.md
+version = 1
+
+[project]
+name = "{name}"
+release = "1.0.0"            # a device refuses to go back to a lower one
+
+[model]
+path = "{path}"
+# task = "classify"
+# labels = "labels.txt"      # one label a line
+
+{data}
+[fleet]
+broker = "mqtt://127.0.0.1:1883"
+"""
+_FLOAT = """\
+# [data]                     # a float model needs samples to learn its ranges from
+# calibrate = { path = "calibration.npz" }
+"""
+
+
+@click.command("init")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="overwrite an existing deploy.toml")
+def command(model: Path, force: bool) -> None:
+    """Write a deploy.toml beside you for MODEL (ONNX or .tflite)."""
+    if not model.is_file():
+        raise ModelImportError("HT201", str(model), "there is no such file")
+    target = Path(FILE_NAME)
+    if target.exists() and not force:
+        raise ConfigError("HT106", str(target), "exists already", "use --force to replace it")
+    name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:31] or "model"
+    data = "" if model.suffix == ".tflite" else _FLOAT
+    target.write_text(_TEMPLATE.format(name=name, path=model.as_posix(), data=data))
+    click.echo(f"wrote {target}; next: `hardtack check`, then `hardtack convert`")

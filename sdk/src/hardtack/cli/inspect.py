@@ -1,0 +1,99 @@
+"""`hardtack inspect`: what a bundle holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hardtack.files import read_bundle
+
+if TYPE_CHECKING:
+    from hardtack_runtime.bundle import Bundle
+
+
+@click.command("inspect")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="one JSON document")
+def command(bundle: Path, as_json: bool) -> None:
+    """Show name, contract, operators and bytes of a bundle; trusts nothing, runs nothing."""
+    from hardtack_runtime.bundle import unpack
+
+    content = unpack(read_bundle(bundle))
+    if as_json:
+        click.echo(json.dumps(describe(content), indent=1))
+    else:
+        _print(content)
+
+
+def describe(content: Bundle) -> dict[str, Any]:
+    """Return everything `inspect` shows, for machines."""
+    header = content.header
+    return {
+        "release": header.release,
+        "hardware": header.hardware,
+        "key_id": header.key_id.hex(),
+        "manifest": content.manifest.model_dump(mode="json"),
+        "bytes": {"total": header.total_size, **content.sections},
+        "memory": {"arena": header.arena_size, "unpacked_weights": header.unpacked_size},
+        "operators": [
+            {"name": name, "operator": type(op).__name__}
+            for name, op in zip(content.manifest.layers, content.program.ops, strict=True)
+        ],
+        "constants": constants(content),
+        "golden_vectors": len(content.golden),
+    }
+
+
+def constants(content: Bundle) -> list[dict[str, Any]]:
+    """Return one row per constant tensor: shape, coding, bytes raw and stored, entropy bound."""
+    from hardtack_runtime.packing import entropy_bytes
+
+    rows = []
+    tensors = [t for t in content.program.tensors if t.data is not None]
+    for tensor, coding, stored in zip(tensors, content.codings, content.stored, strict=True):
+        assert tensor.data is not None
+        rows.append(
+            {
+                "shape": list(tensor.dims),
+                "dtype": str(tensor.data.dtype),
+                "coding": coding.name.lower().replace("_", "-"),
+                "raw_bytes": int(tensor.data.nbytes),
+                "stored_bytes": stored,
+                "entropy_bytes": round(entropy_bytes(tensor.data), 1),
+            }
+        )
+    return rows
+
+
+def _print(content: Bundle) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    header, manifest = content.header, content.manifest
+    console = Console(highlight=False)
+    console.print(f"[bold]{header.release}[/]  for {header.hardware}  {header.total_size} bytes")
+    console.print(f"model {manifest.model_id}  signed by {header.key_id.hex()}")
+    console.print(f"arena {header.arena_size} B, unpacked weights {header.unpacked_size} B")
+    for direction, ports in (("input", manifest.inputs), ("output", manifest.outputs)):
+        for port in ports:
+            console.print(
+                f"{direction:6} {port.name}  {list(port.shape)} int8  "
+                f"real = {port.scale:.6g} * (code - {port.zero_point})",
+                markup=False,
+            )
+    if manifest.labels:
+        console.print(f"labels {', '.join(manifest.labels)}", markup=False)
+    operators = Table("operator", "name", box=None, pad_edge=False)
+    for name, op in zip(manifest.layers, content.program.ops, strict=True):
+        operators.add_row(type(op).__name__, name)
+    console.print(operators)
+    weights = Table("constants", "raw", "stored", "entropy bound", box=None, pad_edge=False)
+    for coding in ("raw", "dense-huff", "gap-huff"):
+        rows = [row for row in constants(content) if row["coding"] == coding]
+        if rows:
+            sums = [sum(r[k] for r in rows) for k in ("raw_bytes", "stored_bytes", "entropy_bytes")]
+            weights.add_row(f"{len(rows)} {coding}", *(f"{s:.0f} B" for s in sums))
+    console.print(weights)

@@ -1,0 +1,118 @@
+"""The `hardtack` command: finds the verb, and turns every error into one clear message."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+import click
+
+from hardtack import __version__
+from hardtack_runtime.errors import HardtackError
+
+VERBS = {
+    "init": "write a deploy.toml for a model",
+    "check": "say whether a model can be converted, before anything is",
+    "convert": "bake the model into a signed bundle",
+    "inspect": "show what a bundle holds",
+    "verify": "check a bundle's signature, digest and golden vectors",
+    "keys": "make and list signing keys",
+    "agent": "run a device agent on this machine",
+    "serve": "run the fleet controller (and a broker, unless there is one)",
+    "push": "send a bundle to devices",
+    "devices": "list the devices of the fleet",
+    "watch": "follow what the devices report",
+    "demo": "convert, deploy, predict and report on this machine, no hardware",
+    "doctor": "say what works on this machine and what is missing",
+    "help": "explain an error code",
+}
+_EPILOG = """\b
+Exit status: 0 done, 1 our fault, 2 wrong usage or configuration, 3 model not
+convertible, 4 gate failed or does not fit, 5 device or transport, 6 signature or
+trust, 7 some devices only, 130 interrupted. `hardtack help HT201` explains a code."""
+
+
+class _Verbs(click.Group):
+    """Knows every verb by name and imports only the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"hardtack.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="hardtack %(version)s")
+def cli() -> None:
+    """Bake a trained model into a small signed bundle and carry it to a fleet."""
+
+
+def render(error: HardtackError) -> str:
+    """Return the message as people read it, in the manner of rustc."""
+    lines = [f"error[{error.code}]: {error.met}"]
+    if error.where:
+        lines.append(f"  --> {error.where}")
+    if error.todo:
+        lines.append(f"   = try:  {error.todo}")
+    lines.append(f"   = help: hardtack help {error.code}")
+    return "\n".join(lines)
+
+
+def _as_json(error: HardtackError) -> str:
+    fields = {"code": error.code, "where": error.where, "met": error.met, "todo": error.todo}
+    return json.dumps({"error": fields, "exit_status": error.exit_status})
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit with its documented status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status: Any = cli.main(words, standalone_mode=False)
+    except HardtackError as error:
+        print(_as_json(error) if "--json" in words else render(error), file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_status)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        sys.exit(_unexpected(error, f"{error.strerror or error}", error.filename or ""))
+    except Exception as error:
+        sys.exit(_unexpected(error, f"{type(error).__name__}: {error}", ""))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _unexpected(error: Exception, met: str, where: str) -> int:
+    """Report what no verb foresaw; keep the traceback in a file for a bug report."""
+    import errno
+    import tempfile
+    import traceback
+
+    if isinstance(error, OSError):
+        code = "HT603" if error.errno == errno.ENOSPC else "HT107"
+        click.echo(render(HardtackError(code, str(where), met)), err=True)
+        return 5 if code == "HT603" else 2
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="hardtack-", suffix=".txt", delete=False
+    ) as report:
+        traceback.print_exception(error, file=report)
+    click.echo(
+        render(HardtackError("HT901", "", met, f"report it, with the file {report.name}")), err=True
+    )
+    return 1

@@ -1,0 +1,251 @@
+"""deploy.toml: its schema, and errors that name file, line and column."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from hardtack.quantities import parse_share, parse_size, parse_time
+from hardtack.toml_locations import KeyPath, locate_keys, nearest
+from hardtack_runtime.errors import ConfigError
+from hardtack_runtime.manifest import Name, Version
+
+FILE_NAME = "deploy.toml"
+
+
+def _text(parse: Any) -> BeforeValidator:
+    def from_text(value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError(f'write it as text with its unit, like "{_EXAMPLES[parse]}"')
+        return parse(value)
+
+    return BeforeValidator(from_text)
+
+
+_EXAMPLES = {parse_size: "48 KiB", parse_time: "10 s", parse_share: "1 %"}
+Size = Annotated[int, _text(parse_size), Field(gt=0)]
+Seconds = Annotated[float, _text(parse_time), Field(gt=0)]
+Share = Annotated[float, _text(parse_share), Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Project(_Strict):
+    """What the bundle is called."""
+
+    name: Name = "model"
+    release: Version = "1.0.0"
+
+
+class Model(_Strict):
+    """The trained model."""
+
+    path: str
+    """ONNX (float or QDQ) or int8 .tflite; relative to deploy.toml."""
+    task: Literal["classify", "regress", "anomaly", "none"] = "none"
+    labels: str | tuple[str, ...] = ()
+    """A text file with one label a line, or the list itself."""
+    strip_softmax: bool = False
+    """Leave out a last softmax: the largest output stays the largest."""
+
+
+class Normalize(_Strict):
+    """x' = (x - mean) / std, folded into the first layer; one value or one per channel."""
+
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
+
+
+class Input(_Strict):
+    """What the model is fed."""
+
+    shape: tuple[Annotated[int, Field(gt=0)], ...] | None = None
+    """Pins dimensions that the file leaves open."""
+    normalize: Normalize | None = None
+
+
+class Samples(_Strict):
+    """Arrays in a .npz, a .npy or a folder of .npy files."""
+
+    path: str
+    x: str | None = None
+    """Name of the inputs in a .npz; default: the first array."""
+    max: int = Field(default=512, gt=0)
+    """At most so many samples."""
+
+
+class LabelledSamples(Samples):
+    """Samples with their classes."""
+
+    y: str = "y"
+    """Name of the class numbers in the .npz."""
+    max: int = Field(default=10000, gt=0)
+
+
+class Data(_Strict):
+    """Samples; calibration and evaluation should not share rows."""
+
+    calibrate: Samples | None = None
+    evaluate: LabelledSamples | None = None
+
+
+class Quantize(_Strict):
+    """How float ranges become int8."""
+
+    method: Literal["min-max", "percentile", "entropy"] = "min-max"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+
+
+class Gates(_Strict):
+    """Limits; a broken one ends `convert` with status 4 and writes nothing."""
+
+    size: Size | None = None
+    max_drop: Share | None = None
+    """Accuracy that int8 may lose against the float model on [data] evaluate."""
+
+
+class Target(_Strict):
+    """A kind of device."""
+
+    name: Name
+    hardware: Name = "any"
+    ram: Size | None = None
+    """Limit for arena and unpacked weights together."""
+    flash: Size | None = None
+    """Limit for the bundle."""
+
+
+class Sign(_Strict):
+    """Who vouches for the bundle."""
+
+    key: str = "default"
+    """Name of a key of `hardtack keys`, or the path of its file."""
+
+
+class Fleet(_Strict):
+    """Where the devices are."""
+
+    broker: str = "mqtt://127.0.0.1:1883"
+    tenant: Name = "default"
+    store: str | None = None
+    """Path of the controller's database; default: the user's data folder."""
+
+
+class Deployment(_Strict):
+    """A deploy.toml."""
+
+    version: Literal[1]
+    project: Project = Project()
+    model: Model
+    input: Input = Input()
+    data: Data = Data()
+    quantize: Quantize = Quantize()
+    gates: Gates = Gates()
+    target: tuple[Target, ...] = (Target(name="any"),)
+    sign: Sign = Sign()
+    fleet: Fleet = Fleet()
+
+
+def find_config(start: Path) -> Path:
+    """Return the nearest deploy.toml, from `start` upwards.
+
+    Raises:
+        ConfigError: HT101, there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise ConfigError(
+        "HT101", str(start), "no deploy.toml here or above", "`hardtack init MODEL` writes one"
+    )
+
+
+def load_config(path: Path) -> Deployment:
+    """Read and check a deploy.toml.
+
+    Raises:
+        ConfigError: HT101 missing, HT102 no TOML, HT103 unknown key, HT104 wrong value;
+            `where` is file:line:column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("HT101", str(path), f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("HT102", str(path), "is not UTF-8 text") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(path, text, error) from error
+    try:
+        return Deployment.model_validate(values)
+    except ValidationError as error:
+        raise _first_error(path, text, values, error) from error
+
+
+def _syntax_error(path: Path, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
+    message, _, place = str(error).partition(" (at ")
+    if place.startswith("line"):
+        words = place.rstrip(")").replace(",", "").split()
+        where = f"{path}:{words[1]}:{words[3]}"
+    else:
+        where = f"{path}:{len(text.splitlines()) or 1}:1"
+    return ConfigError("HT102", where, f"is no TOML: {message}")
+
+
+def _first_error(
+    path: Path, text: str, values: dict[str, Any], error: ValidationError
+) -> ConfigError:
+    """Turn pydantic's findings into one message; unknown keys first, they explain the rest."""
+    found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+    key = tuple(part for part in found["loc"] if _is_key(part, found["loc"], values))
+    if found["type"] == "extra_forbidden":
+        key = tuple(found["loc"])
+    place = nearest(locate_keys(text), key)
+    where = f"{path}:{place.line}:{place.column}"
+    name = ".".join(map(str, found["loc"]))
+    if found["type"] == "extra_forbidden":
+        known = _known_keys(tuple(found["loc"][:-1]))
+        close = difflib.get_close_matches(str(found["loc"][-1]), known, 1)
+        todo = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
+        return ConfigError("HT103", where, f"unknown key `{name}`", todo)
+    if found["type"] == "missing":
+        return ConfigError("HT104", where, f"`{name}` is missing", f"add `{name} = ...`")
+    message = found["msg"].removeprefix("Value error, ")
+    return ConfigError("HT104", where, f"`{name}`: {message}", _expected(found))
+
+
+def _is_key(part: str | int, path: KeyPath, values: dict[str, Any]) -> bool:
+    """Drop the names of union members that pydantic puts into its paths."""
+    return isinstance(part, int) or not part.startswith(("tuple", "float", "str", "constrained"))
+
+
+def _expected(found: Any) -> str:
+    expected = found.get("ctx", {}).get("expected")
+    return f"use one of {expected}" if expected else ""
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """Return the keys of the table at `path`, by walking the schema."""
+    model: Any = Deployment
+    for part in path:
+        if isinstance(part, int):
+            continue
+        model = _model_of(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _model_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_of(inner)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,165 @@
+"""Makes the golden bundles: `python -m tests.golden.make`. Seeded: the same bytes every time.
+
+`good/*.htb` must be accepted by every reader and compute their golden vectors; `bad/*.htb`
+must be refused by every reader, with the code that `bad/codes.json` names.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from hardtack_runtime import program as p
+from hardtack_runtime.bundle import PAYLOAD_OFFSET, pack
+from hardtack_runtime.manifest import Manifest, PortSpec
+from hardtack_runtime.signing import SigningKey
+
+HERE = Path(__file__).parent
+KEY = SigningKey.from_seed(bytes(range(32)))
+"""A published key: it signs test files and nothing else."""
+Q30 = 1 << 30
+
+
+class Builder:
+    """Collects tensors and operators; arena offsets grow, nothing is reused."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tensors: list[p.Tensor] = []
+        self.ops: list[p.Op] = []
+        self.arena = 0
+
+    def place(self, *dims: int) -> int:
+        """Add an arena tensor."""
+        self.tensors.append(p.Tensor("", dims, None, self.arena))  # type: ignore[arg-type]
+        self.arena += -(-int(np.prod(dims)) // 16) * 16
+        return len(self.tensors) - 1
+
+    def constant(self, data: np.ndarray) -> int:
+        """Add a constant, its shape filled up to four dims."""
+        shaped = data.reshape((1,) * (4 - data.ndim) + data.shape)
+        self.tensors.append(p.Tensor("", shaped.shape, shaped))  # type: ignore[arg-type]
+        return len(self.tensors) - 1
+
+    def weights(self, *shape: int, kept: float = 1.0) -> int:
+        """Add Laplace-distributed weights, some of them pruned."""
+        values = self.rng.laplace(0, 12, shape).clip(-127, 127).round()
+        return self.constant(np.where(self.rng.random(shape) < kept, values, 0).astype(np.int8))
+
+    def requantise(self, channels: int) -> tuple[int, int, int]:
+        """Add bias, multipliers and shifts."""
+        bias = self.rng.integers(-2000, 2000, channels).astype(np.int32)
+        mult = self.rng.integers(Q30, 2**31 - 1, channels).astype(np.int32)
+        shift = self.rng.integers(-9, -6, channels).astype(np.int8)
+        return self.constant(bias), self.constant(mult), self.constant(shift)
+
+    def program(self, source: int, result: int) -> p.Program:
+        """Return what was built, from one input to one output."""
+        layers = tuple(f"{i}_{type(op).__name__.lower()}" for i, op in enumerate(self.ops))
+        return p.Program(
+            tuple(self.tensors), tuple(self.ops), (p.Port(source, 0.5, -3),),
+            (p.Port(result, 1 / 256, -128),), self.arena, layers,
+        )  # fmt: skip
+
+
+def every_op_program() -> p.Program:
+    """Return a program with every operator, every coding and a shared table."""
+    b = Builder(7)
+    x = b.place(1, 8, 8, 4)
+    conv = b.place(1, 8, 8, 8)
+    b.ops.append(p.Conv2D(x, b.weights(8, 3, 3, 4), *b.requantise(8), conv,
+                          1, 1, 1, 1, 1, 1, -3, 4, -128, 127))  # fmt: skip
+    depth = b.place(1, 4, 4, 8)
+    b.ops.append(p.DepthwiseConv2D(conv, b.weights(1, 3, 3, 8), *b.requantise(8), depth,
+                                   2, 2, 1, 1, 0, 0, 4, -1, -120, 110))  # fmt: skip
+    other = b.place(1, 4, 4, 8)
+    table = b.constant(np.roll(np.arange(-128, 128), 5).astype(np.int8))
+    b.ops.append(p.Lookup(depth, table, other))
+    added = b.place(1, 4, 4, 8)
+    b.ops.append(p.Add(depth, other, added, -1, Q30, 0, 2, Q30 + 5, -1, 20, 3, Q30, -18,
+                       -128, 127, -1))  # fmt: skip
+    product = b.place(1, 4, 4, 8)
+    b.ops.append(p.Mul(added, other, product, 3, 2, Q30, -6, 1, -128, 127))
+    wide = b.place(1, 4, 4, 16)
+    b.ops.append(p.Concat(wide, 16, (added, product)))
+    padded = b.place(1, 6, 7, 16)
+    b.ops.append(p.Pad(wide, padded, 0, 1, 2, 0, -7))
+    top = b.place(1, 3, 3, 16)
+    b.ops.append(p.MaxPool2D(padded, top, 2, 2, 2, 2, 0, 0, -128, 127))
+    mean = b.place(1, 3, 3, 16)
+    b.ops.append(p.AveragePool2D(top, mean, 3, 3, 1, 1, 1, 1, -128, 127))
+    turned = b.place(1, 16, 3, 3)
+    b.ops.append(p.Transpose(mean, turned, 0, 3, 1, 2))
+    dense = b.place(1, 1, 1, 64)
+    b.ops.append(p.FullyConnected(turned, b.weights(64, 144, kept=0.1), *b.requantise(64), dense,
+                                  0, -128, 127))  # fmt: skip
+    reduced = b.place(1, 1, 1, 16)
+    b.ops.append(p.Mean(dense, reduced, 1, 4, 16, 0, Q30, -1, 0))
+    scores = b.place(1, 1, 1, 16)
+    b.ops.append(p.Softmax(reduced, scores, 1, 16, Q30, 5, -31))
+    return b.program(x, scores)
+
+
+def manifest_for(program: p.Program) -> Manifest:
+    """Return a contract that fits the program's ports."""
+    ports = [
+        tuple(
+            PortSpec(
+                name=f"{kind}_{i}", shape=program.tensors[port.tensor].dims,
+                scale=port.scale, zero_point=port.zero_point,
+            )
+            for i, port in enumerate(group)
+        )
+        for kind, group in (("input", program.inputs), ("output", program.outputs))
+    ]  # fmt: skip
+    return Manifest(name="golden", version="1.2.3", inputs=ports[0], outputs=ports[1])
+
+
+def golden_bundle() -> bytes:
+    """Return the bundle of `every_op_program`, with vectors recorded by the C runtime."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    program = every_op_program()
+    bare = pack(program, manifest_for(program), key=KEY)
+    golden = record(Interpreter(bare), seeds=(1, 2, 3))
+    return pack(program, manifest_for(program), key=KEY, golden=golden)
+
+
+def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:
+    """Return damaged bundles and the code of the error each must give."""
+
+    def changed(at: int, new: bytes) -> bytes:
+        return good[:at] + new + good[at + len(new) :]
+
+    return {
+        "empty": (b"", "HT211"),
+        "text": (b"no bundle at all\n" * 20, "HT211"),
+        "header_only": (good[:PAYLOAD_OFFSET], "HT211"),
+        "cut_in_half": (good[: len(good) // 2], "HT211"),
+        "eight_bytes_more": (good + bytes(8), "HT211"),
+        "format_2": (changed(4, b"\x02"), "HT502"),
+        "reserved_set": (changed(150, b"\x01"), "HT212"),
+        "version_raised": (changed(80, b"\x63"), "HT701"),
+        "signature_of_zeros": (changed(192, bytes(64)), "HT701"),
+        "weight_flipped": (changed(len(good) - 400, bytes([good[-400] ^ 4])), "HT702"),
+    }
+
+
+def main() -> None:
+    """Write the files."""
+    (HERE / "good").mkdir(exist_ok=True)
+    (HERE / "bad").mkdir(exist_ok=True)
+    good = golden_bundle()
+    (HERE / "good" / "every_op.htb").write_bytes(good)
+    bad = bad_bundles(good)
+    for name, (data, _) in bad.items():
+        (HERE / "bad" / f"{name}.htb").write_bytes(data)
+    codes = {name: code for name, (_, code) in bad.items()}
+    (HERE / "bad" / "codes.json").write_text(json.dumps(codes, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

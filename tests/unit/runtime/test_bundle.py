@@ -1,0 +1,158 @@
+"""The bundle: what is written is read back, and nothing else is accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardtack_runtime.bundle import PAYLOAD_OFFSET, pack, read_header, unpack, verify
+from hardtack_runtime.errors import BundleError, GateError, HardtackError, TrustError
+from hardtack_runtime.program import encode_program
+from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
+from tests.golden.make import KEY, every_op_program, golden_bundle, manifest_for
+
+KEYS = Keyring([KEY.verify_key])
+
+
+@pytest.fixture(scope="module")
+def bundle() -> bytes:
+    return golden_bundle()
+
+
+def test_a_bundle_reads_back_as_it_was_written(bundle: bytes) -> None:
+    program = every_op_program()
+    header = verify(bundle, KEYS, "linux")
+    content = unpack(bundle)
+    assert header.release == "golden@1.2.3"
+    assert encode_program(content.program) == encode_program(program)
+    assert content.manifest.layers == program.layers
+    for read, written in zip(content.program.tensors, program.tensors, strict=True):
+        assert read.dims == written.dims
+        assert read.is_constant == written.is_constant
+        if written.data is not None:
+            assert np.array_equal(read.data, written.data)
+
+
+def test_packing_again_gives_the_same_bytes(bundle: bytes) -> None:
+    content = unpack(bundle)
+    again = pack(content.program, content.manifest, key=KEY, hardware="any", golden=content.golden)
+    assert again == bundle
+
+
+def test_every_flipped_bit_is_refused(bundle: bytes) -> None:
+    for index in range(len(bundle)):
+        damaged = bytearray(bundle)
+        damaged[index] ^= 1 << index % 8
+        with pytest.raises((BundleError, TrustError, GateError)):
+            verify(bytes(damaged), KEYS, "linux")
+
+
+def test_every_truncation_is_refused(bundle: bytes) -> None:
+    for size in range(0, len(bundle), 3):
+        with pytest.raises(BundleError) as caught:
+            verify(bundle[:size], KEYS)
+        assert caught.value.code == "HT211"
+
+
+def test_appended_bytes_are_refused(bundle: bytes) -> None:
+    with pytest.raises(BundleError, match="bytes"):
+        verify(bundle + bytes(8), KEYS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_hostile_payload_gives_an_error_and_never_another_exception(data: st.DataObject) -> None:
+    """As if the attacker could sign: the structure must stand alone."""
+    raw = bytearray(golden_bundle())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(PAYLOAD_OFFSET, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        unpack(bytes(raw))
+    except HardtackError as error:
+        assert error.code in ("HT211", "HT212", "HT502")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param((0, b"ELF"), "HT211", id="another kind of file"),
+        pytest.param((4, b"\x02"), "HT502", id="format 2"),
+        pytest.param((6, b"\x09"), "HT502", id="kernel abi 9"),
+        pytest.param((92, b"\x01"), "HT212", id="reserved field"),
+        pytest.param((48, b"\xff"), "HT212", id="name not ascii"),
+        pytest.param((80, b"\x07"), "HT701", id="version changed"),
+        pytest.param((136, b"\0\0"), "HT701", id="another key id"),
+        pytest.param((200, b"\0\0\0"), "HT701", id="signature changed"),
+        pytest.param((-9, b"\x55"), "HT702", id="payload changed"),
+    ],
+)
+def test_each_fault_has_its_code(bundle: bytes, change: tuple[int, bytes], code: str) -> None:
+    at, new = change
+    damaged = bytearray(bundle)
+    damaged[at : len(bundle) + at + len(new) if at < 0 else at + len(new)] = new
+    with pytest.raises(HardtackError) as caught:
+        verify(bytes(damaged), KEYS)
+    assert caught.value.code == code
+
+
+def test_an_empty_file_is_no_bundle() -> None:
+    with pytest.raises(BundleError, match="empty"):
+        read_header(b"")
+
+
+def test_another_key_is_not_trusted(bundle: bytes) -> None:
+    with pytest.raises(TrustError) as caught:
+        verify(bundle, Keyring([SigningKey.generate().verify_key]))
+    assert caught.value.code == "HT701"
+    assert caught.value.exit_status == 6
+
+
+def test_an_unsigned_bundle_is_not_trusted() -> None:
+    program = every_op_program()
+    with pytest.raises(TrustError):
+        verify(pack(program, manifest_for(program), key=None), KEYS)
+
+
+def test_other_hardware_is_refused() -> None:
+    program = every_op_program()
+    data = pack(program, manifest_for(program), key=KEY, hardware="cortex-m4")
+    with pytest.raises(GateError) as caught:
+        verify(data, KEYS, "linux")
+    assert caught.value.code == "HT501"
+    assert verify(data, KEYS, "cortex-m4").hardware == "cortex-m4"
+
+
+def test_the_model_id_names_the_computation_not_its_storage() -> None:
+    program = every_op_program()
+    renamed = manifest_for(program).model_copy(update={"name": "other", "version": "9.9.9"})
+    one = read_header(pack(program, manifest_for(program), key=KEY))
+    two = read_header(pack(program, renamed, key=None, hardware="linux"))
+    assert one.model_id == two.model_id
+
+
+def test_keys_survive_their_files(tmp_path: Path) -> None:
+    path = tmp_path / "release.key"
+    KEY.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert SigningKey.load(path).verify_key.key_id == KEY.verify_key.key_id
+    assert VerifyKey.load(path.with_suffix(".pub")).key_id == KEY.verify_key.key_id
+    assert len(Keyring.load(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+def test_a_bad_key_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.key"
+    path.write_bytes(content)
+    with pytest.raises(TrustError) as caught:
+        SigningKey.load(path)
+    assert caught.value.code == "HT704"
+
+
+def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
+    KEY.save(tmp_path / "a.key")
+    with pytest.raises(TrustError, match="already there"):
+        SigningKey.generate().save(tmp_path / "a.key")

@@ -1,0 +1,135 @@
+"""The plain Huffman coder: round trips, limits, damaged streams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hardtack_runtime import huffman
+from hardtack_runtime.errors import BundleError
+from hardtack_runtime.packing import Coding, entropy_bytes, pack_constants
+
+codes = hnp.arrays(np.int8, st.integers(1, 300), elements=st.integers(-128, 127))
+
+
+def histogram(symbols: np.ndarray) -> np.ndarray:
+    return np.bincount(symbols, minlength=256).astype(np.int64)
+
+
+def dense_table(x: np.ndarray) -> huffman.Table:
+    return huffman.build_table(histogram(x.reshape(-1).astype(np.int64) + 128))
+
+
+@given(codes)
+def test_dense_round_trip(x: np.ndarray) -> None:
+    table = dense_table(x)
+    assert np.array_equal(huffman.decode_dense(huffman.encode_dense(x, table), x.size, table), x)
+
+
+@pytest.mark.parametrize("size", [4095, 4096, 4097, 4099, 20000])
+def test_four_streams_round_trip(size: int) -> None:
+    x = np.random.default_rng(size).normal(0, 12, size).clip(-128, 127).astype(np.int8)
+    table = dense_table(x)
+    assert np.array_equal(huffman.decode_dense(huffman.encode_dense(x, table), size, table), x)
+
+
+@given(codes, st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_gap_round_trip(x: np.ndarray, kept: float, seed: int) -> None:
+    x = np.where(np.random.default_rng(seed).random(x.size) < kept, x, 0).astype(np.int8)
+    if not x.any():
+        return
+    gaps, values = huffman.split_gaps(x)
+    gap_table = huffman.build_table(histogram(huffman.gap_symbols(gaps)[0]))
+    value_table = huffman.build_table(histogram(values))
+    stored = huffman.encode_gap(x, gap_table, value_table)
+    assert np.array_equal(huffman.decode_gap(stored, x.size, gap_table, value_table), x)
+
+
+@given(st.integers(0, 2**28 - 1))
+def test_a_gap_is_its_symbol_and_extra_bits(gap: int) -> None:
+    symbol, extra, width = (int(v[0]) for v in huffman.gap_symbols(np.array([gap])))
+    rebuilt = symbol if symbol < 4 else ((2 + symbol % 2) << (symbol // 2 - 1)) | extra
+    assert rebuilt == gap
+    assert width == max(0, symbol // 2 - 1) or symbol < 4
+
+
+def test_code_lengths_are_limited_to_12_and_complete() -> None:
+    fibonacci = [1, 1]
+    while len(fibonacci) < 40:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    counts = np.zeros(256, np.int64)
+    counts[:40] = fibonacci
+    lengths = huffman.build_table(counts).lengths
+    used = lengths[lengths > 0].astype(int)
+    assert used.max() == 12
+    assert sum(2.0**-n for n in used) == 1.0
+
+
+def test_the_code_is_within_a_bit_of_entropy_and_optimal_for_powers_of_two() -> None:
+    counts = np.zeros(256, np.int64)
+    counts[[10, 20, 30, 40]] = [8, 4, 2, 2]
+    assert huffman.build_table(counts).lengths[[10, 20, 30, 40]].tolist() == [1, 2, 3, 3]
+
+
+@given(codes)
+def test_a_table_survives_its_own_bytes(x: np.ndarray) -> None:
+    table = dense_table(x)
+    data = table.encode()
+    read, end = huffman.read_table(data, 0)
+    assert end == len(data)
+    assert np.array_equal(read.lengths, table.lengths)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\x05\x04\x11", id="last before first"),
+        pytest.param(b"\x00\x01", id="lengths missing"),
+        pytest.param(b"\x00\x01\x21", id="kraft sum below one"),
+        pytest.param(b"\x00\x02\x11\x01", id="kraft sum above one"),
+        pytest.param(b"\x00\x01\xdd", id="length 13"),
+        pytest.param(b"\x00\x00\x11", id="nibble behind the last symbol"),
+    ],
+)
+def test_a_bad_table_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleError, match="HUFF"):
+        huffman.read_table(data, 0)
+
+
+@settings(max_examples=200)
+@given(codes, st.data())
+def test_a_damaged_stream_never_decodes_past_its_end(x: np.ndarray, data: st.DataObject) -> None:
+    table = dense_table(x)
+    stored = bytearray(huffman.encode_dense(x, table))
+    stored = stored[: data.draw(st.integers(0, len(stored)))]
+    if stored:
+        stored[data.draw(st.integers(0, len(stored) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        decoded = huffman.decode_dense(bytes(stored), x.size, table)
+    except BundleError:
+        return
+    assert decoded.shape == (x.size,)
+
+
+def test_each_tensor_gets_its_smallest_coding() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(-128, 128, 5000).astype(np.int8)
+    laplace = rng.laplace(0, 6, 5000).clip(-128, 127).astype(np.int8)
+    pruned = np.where(rng.random(5000) < 0.05, laplace, 0).astype(np.int8)
+    bias = rng.integers(-1000, 1000, 50).astype(np.int32)
+    packed = pack_constants([noise, laplace, pruned, bias])
+    chosen = [stored.coding for stored in packed.constants]
+    assert chosen == [Coding.RAW, Coding.DENSE_HUFF, Coding.GAP_HUFF, Coding.RAW]
+    assert len(packed.constants[1].data) < 1.02 * entropy_bytes(laplace) + 16
+
+
+def test_small_tensors_share_a_table() -> None:
+    rng = np.random.default_rng(1)
+    tensors = [rng.laplace(0, 8, 400).clip(-128, 127).astype(np.int8) for _ in range(10)]
+    packed = pack_constants([t.astype(np.int8) for t in tensors])
+    assert len(packed.tables) < 4
+    assert all(stored.coding == Coding.DENSE_HUFF for stored in packed.constants)
