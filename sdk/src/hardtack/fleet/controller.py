@@ -32,7 +32,7 @@ from hardtack_agent.messages import (
     encode_block,
 )
 from hardtack_agent.transport import Connection, Handlers, Tls
-from hardtack_runtime.errors import DeviceError, HardtackError, ImportFailed
+from hardtack_runtime.errors import DeviceError, HardtackError, ModelImportError
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Controller:
             self._connection.stop()
             raise DeviceError(
                 "HT601", self._broker, f"no broker answered within {timeout_s:g} s",
-                "is it running? `hardtack broker` starts one",
+                "is it running there?",
             )  # fmt: skip
         self._thread.start()
 
@@ -105,7 +105,7 @@ class Controller:
             A job id per device.
 
         Raises:
-            ImportFailed: HT201, the file cannot be read.
+            ModelImportError: HT201, the file cannot be read.
             BundleError: HT211, HT212, it is no bundle.
             ValueError: a device's name cannot be part of a topic.
         """
@@ -238,4 +238,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImportFailed("HT201", str(path), f"cannot be read: {error.strerror}") from error
+        raise ModelImportError("HT201", str(path), f"cannot be read: {error.strerror}") from error
