@@ -1,4 +1,4 @@
-"""Run amqtt, a broker in pure Python, as a program: `python -m hardtack.fleet.amqtt_broker HOST PORT`.
+"""Run amqtt, a broker in pure Python, as a program: `python -m ... HOST PORT`.
 
 For development without mosquitto: slow, and nothing it holds survives it.
 """

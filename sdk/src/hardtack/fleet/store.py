@@ -133,7 +133,7 @@ class Store:
         table = schema.jobs
         wanted = sa.select(table.c.job_id, table.c.sha256).where(table.c.device == device, _open())
         latest = sa.select(sa.func.max(table.c.updated)).where(table.c.device == device)
-        with self._reader.connect() as connection:
+        with self._look() as connection:
             rows = connection.execute(wanted.order_by(table.c.number)).all()
             revision = connection.execute(latest).scalar() or 0.0
             offers = tuple(
@@ -149,7 +149,7 @@ class Store:
 
     def block(self, sha256: str, index: int) -> bytes | None:
         """Return a block of a bundle, or None when there is no such block."""
-        with self._reader.connect() as connection:
+        with self._look() as connection:
             try:
                 offer = self._offer(connection, sha256)
             except DeviceError:
@@ -197,10 +197,14 @@ class Store:
             table.c.device, table.c.online, table.c.boot_id, table.c.agent, table.c.hardware,
             table.c.models, table.c.last_seen,
         )  # fmt: skip
+        rows = self._read(query.order_by(table.c.device))
         return [
-            DeviceRow(*row[:5], tuple(ModelState.model_validate(one) for one in row[5]), row[6])
-            for row in self._read(query.order_by(table.c.device))
-        ]
+            DeviceRow(
+                row.device, row.online, row.boot_id, row.agent, row.hardware,
+                tuple(ModelState.model_validate(one) for one in row.models), row.last_seen,
+            )
+            for row in rows
+        ]  # fmt: skip
 
     def device_born(self, device: str, birth: Birth) -> None:
         """Note what a device is and holds."""
@@ -268,7 +272,7 @@ class Store:
     def windows(
         self, device: str | None = None, model: str | None = None, since_s: int = 0
     ) -> list[tuple[str, Window]]:
-        """Return (device, window) of every record that ended at or after `since_s`, oldest first."""
+        """Return (device, window) of every record that ended since `since_s`, oldest first."""
         table = schema.telemetry
         query = sa.select(table).where(table.c.end_s >= since_s)
         if device is not None:
@@ -324,12 +328,17 @@ class Store:
         with self._begin() as connection:
             return sum(connection.execute(statement).rowcount for statement in statements)
 
-    def _read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    @contextlib.contextmanager
+    def _look(self) -> Iterator[sa.Connection]:
         try:
             with self._reader.connect() as connection:
-                return connection.execute(query).all()
+                yield connection
         except sa.exc.SQLAlchemyError as error:
             raise _failed(self._where, error) from error
+
+    def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
+        with self._look() as connection:
+            return connection.execute(query).all()
 
 
 def _open() -> sa.ColumnElement[bool]:
@@ -355,7 +364,7 @@ def _open_engine(url: str | Path) -> sa.Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN is deferred: two writers that both read first would then fail, not wait.
+    # The driver's own BEGIN is deferred: of two writers that both read first one would then fail.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
