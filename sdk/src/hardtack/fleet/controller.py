@@ -86,11 +86,7 @@ class Controller:
             self._connection.stop()
             raise DeviceError(
                 "HT601", self._broker, f"no broker answered within {timeout_s:g} s",
-<<<<<<< HEAD
                 "is it running? `hardtack serve --port 1883` starts one",
-=======
-                "is it running there?",
->>>>>>> agent
             )  # fmt: skip
         self._thread.start()
 
