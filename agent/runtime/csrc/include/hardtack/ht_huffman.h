@@ -1,0 +1,62 @@
+/* Canonical Huffman decoding, code lengths up to 12 (SPEC sections 1.6 and 1.7).
+ *
+ * A decoder is a look-up table of HT_LUT_BITS bits, 2 bytes an entry, plus the code table of the
+ * bundle, which stays where it is: codes longer than HT_LUT_BITS are found from their length's
+ * first code. 9 bits (1 KB) suit a microcontroller: longer codes are rarer than 1 in 512. With
+ * 12 bits (8 KB) there are none. */
+#ifndef HARDTACK_HT_HUFFMAN_H
+#define HARDTACK_HT_HUFFMAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hardtack/ht_status.h"
+
+#define HT_MAX_CODE_LENGTH 12
+#define HT_FOUR_STREAMS_FROM 4096 /* elements; a shorter tensor is one stream */
+
+#ifndef HT_LUT_BITS
+#if UINTPTR_MAX > 0xFFFFFFFFu
+#define HT_LUT_BITS 12
+#else
+#define HT_LUT_BITS 9
+#endif
+#endif
+
+typedef struct ht_decoder {
+    uint16_t lut[1u << HT_LUT_BITS]; /* symbol << 8 | length; 0: a longer code, or none */
+    const uint8_t *lengths;          /* two a byte, of symbols first..last */
+    uint16_t first_code[HT_MAX_CODE_LENGTH + 1]; /* by length */
+    uint16_t count[HT_MAX_CODE_LENGTH + 1];      /* symbols by length */
+    uint8_t first;                               /* smallest symbol */
+    uint8_t last;                                /* largest symbol */
+    uint8_t flip;                                /* what symbols are XORed with on the way out */
+    uint8_t complete;                            /* 0: the code of a single symbol */
+} ht_decoder;
+
+/* Check a code table: range, lengths, Kraft's equality, padding.
+ *
+ * table  u8 first, u8 last, lengths of 4 bits; size bytes in all */
+HT_API ht_status ht_huffman_check(const uint8_t *table, size_t size);
+
+/* Build a decoder; `table` must outlive it.
+ *
+ * flip  0x80 makes int8 codes of symbols that are code + 128; 0 keeps symbols */
+HT_API ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip,
+                                  ht_decoder *decoder);
+
+/* Bytes of an ht_decoder, for callers that cannot see the struct. */
+HT_API size_t ht_decoder_size(void);
+
+/* Decode dense-huff: `count` elements, one stream or four.
+ *
+ * HT_ERR_CODE_STREAM if the bytes are not exactly what an encoder writes: the streams must end
+ * within their last byte and their padding be zero. */
+HT_API ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, size_t size,
+                                         int8_t *out, size_t count);
+
+/* Decode gap-huff: zero everywhere but at `nonzeros` elements. gaps is built with flip 0. */
+HT_API ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps,
+                                       const uint8_t *in, size_t size, int8_t *out, size_t count);
+
+#endif

@@ -1,0 +1,252 @@
+#include "hardtack/ht_bundle.h"
+
+#include "hardtack/ht_huffman.h"
+#include "ht_load.h"
+
+#define ENTRY_SIZE 32u
+#define MAX_MEMORY (1u << 30) /* arena and unpack memory: sums below never wrap */
+
+/* In the header, bytes. */
+enum {
+    AT_FORMAT = 4,
+    AT_ABI = 6,
+    AT_TOTAL_SIZE = 8,
+    AT_PAYLOAD = 12,
+    AT_RESERVED_A = 92,
+    AT_ARENA_SIZE = 128,
+    AT_UNPACKED_SIZE = 132,
+    AT_RESERVED_B = 144,
+    AT_SIGNATURE = 192
+};
+
+static const char tags[HT_SECTIONS][5] = {"META", "PROG", "TENS", "HUFF", "DATA", "GOLD"};
+
+static uint32_t round_up(uint32_t value, uint32_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+uint32_t ht_unpacked_bytes(const ht_tensor *tensor) {
+    return round_up((uint32_t)tensor->elements, 16);
+}
+
+static ht_status read_header(const uint8_t *bytes, size_t size, ht_bundle *bundle) {
+    if (size < HT_HEADER_SIZE || memcmp(bytes, "HTB1", 4) != 0) {
+        return HT_ERR_NOT_A_BUNDLE;
+    }
+    if (load16_le(bytes + AT_FORMAT) != HT_FORMAT_VERSION) {
+        return HT_ERR_FORMAT;
+    }
+    if (load16_le(bytes + AT_ABI) != HT_KERNEL_ABI) {
+        return HT_ERR_ABI;
+    }
+    bundle->bytes = bytes;
+    bundle->total_size = load32_le(bytes + AT_TOTAL_SIZE);
+    bundle->arena_size = load32_le(bytes + AT_ARENA_SIZE);
+    bundle->unpacked_size = load32_le(bytes + AT_UNPACKED_SIZE);
+    if (bundle->total_size > size) {
+        return HT_ERR_TRUNCATED;
+    }
+    if (bundle->total_size % 8 != 0 || bundle->total_size > MAX_MEMORY ||
+        bundle->total_size < HT_HEADER_SIZE || load32_le(bytes + AT_PAYLOAD) != HT_HEADER_SIZE ||
+        !all_zero(bytes + AT_RESERVED_A, 4) ||
+        !all_zero(bytes + AT_RESERVED_B, AT_SIGNATURE - AT_RESERVED_B) ||
+        bundle->arena_size % 16 != 0 || bundle->arena_size > MAX_MEMORY ||
+        bundle->unpacked_size % 16 != 0 || bundle->unpacked_size > MAX_MEMORY) {
+        return HT_ERR_HEADER;
+    }
+    return HT_OK;
+}
+
+static ht_status read_sections(ht_bundle *bundle) {
+    const uint8_t *table = bundle->bytes + HT_HEADER_SIZE;
+    const uint32_t table_size = 8 + 16 * HT_SECTIONS;
+    if (bundle->total_size < HT_HEADER_SIZE + table_size) {
+        return HT_ERR_SECTION;
+    }
+    if (load32_le(table) != HT_SECTIONS || load32_le(table + 4) != 0) {
+        return HT_ERR_SECTION;
+    }
+    uint32_t end = HT_HEADER_SIZE + table_size;
+    for (int i = 0; i < HT_SECTIONS; i++) {
+        const uint8_t *entry = table + 8 + 16 * i;
+        const uint32_t start = round_up(end, 8);
+        const uint32_t size = load32_le(entry + 8);
+        if (memcmp(entry, tags[i], 4) != 0 || load32_le(entry + 4) != start ||
+            load32_le(entry + 12) != 0 || start > bundle->total_size ||
+            size > bundle->total_size - start || !all_zero(bundle->bytes + end, start - end)) {
+            return HT_ERR_SECTION;
+        }
+        bundle->section[i].bytes = bundle->bytes + start;
+        bundle->section[i].size = size;
+        end = start + size;
+    }
+    const int padded = round_up(end, 8) == bundle->total_size &&
+                       all_zero(bundle->bytes + end, bundle->total_size - end);
+    return padded ? HT_OK : HT_ERR_SECTION;
+}
+
+/* Walk HUFF: how many bytes table `at` takes, or 0 when it does not fit. */
+static uint32_t code_table_size(const ht_span *huff, uint32_t at) {
+    if (huff->size - at < 2) {
+        return 0;
+    }
+    const uint32_t first = huff->bytes[at];
+    const uint32_t last = huff->bytes[at + 1];
+    if (last < first) {
+        return 0;
+    }
+    const uint32_t size = 2 + (last - first + 2) / 2;
+    return size <= huff->size - at ? size : 0;
+}
+
+static ht_status check_code_tables(const ht_bundle *bundle) {
+    const ht_span *huff = &bundle->section[HT_HUFF];
+    if (huff->size < 4 || huff->size % 4 != 0) {
+        return HT_ERR_CODE_TABLE;
+    }
+    const uint32_t count = load32_le(huff->bytes);
+    if (count > 256) {
+        return HT_ERR_CODE_TABLE;
+    }
+    uint32_t at = 4;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t size = code_table_size(huff, at);
+        if (size == 0 || ht_huffman_check(huff->bytes + at, size) != HT_OK) {
+            return HT_ERR_CODE_TABLE;
+        }
+        at += size;
+    }
+    const int padded = round_up(at, 4) == huff->size && all_zero(huff->bytes + at, huff->size - at);
+    return padded ? HT_OK : HT_ERR_CODE_TABLE;
+}
+
+ht_status ht_bundle_code_table(const ht_bundle *bundle, uint32_t index, ht_span *table) {
+    const ht_span *huff = &bundle->section[HT_HUFF];
+    if (index >= load32_le(huff->bytes)) {
+        return HT_ERR_ARGUMENT;
+    }
+    uint32_t at = 4;
+    for (uint32_t i = 0; i < index; i++) {
+        at += code_table_size(huff, at);
+    }
+    table->bytes = huff->bytes + at;
+    table->size = code_table_size(huff, at);
+    return HT_OK;
+}
+
+static ht_status read_dims(const uint8_t *entry, ht_tensor *tensor) {
+    uint64_t elements = 1;
+    for (int i = 0; i < 4; i++) {
+        const uint32_t dim = load32_le(entry + 4 + 4 * i);
+        if (dim == 0 || dim >= 1u << 28) {
+            return HT_ERR_TENSOR;
+        }
+        elements *= dim;
+        if (elements >= 1u << 28) {
+            return HT_ERR_TENSOR;
+        }
+        tensor->dims[i] = (int32_t)dim;
+    }
+    tensor->elements = (int32_t)elements;
+    return HT_OK;
+}
+
+static ht_status read_entry(const uint8_t *entry, ht_tensor *tensor) {
+    tensor->dtype = entry[0];
+    tensor->place = entry[1];
+    tensor->coding = entry[2];
+    tensor->offset = load32_le(entry + 20);
+    tensor->stored_size = load32_le(entry + 24);
+    tensor->table = entry[28];
+    tensor->gap_table = entry[29];
+    return read_dims(entry, tensor);
+}
+
+static int arena_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
+    const uint32_t size = (uint32_t)tensor->elements;
+    return tensor->dtype == HT_INT8 && tensor->coding == HT_RAW && tensor->table == 0 &&
+           tensor->gap_table == 0 && tensor->stored_size == 0 && tensor->offset % 16 == 0 &&
+           tensor->offset <= bundle->arena_size && size <= bundle->arena_size - tensor->offset;
+}
+
+static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
+    const uint32_t data_size = bundle->section[HT_DATA].size;
+    const uint32_t tables = load32_le(bundle->section[HT_HUFF].bytes);
+    if (tensor->offset % 4 != 0 || tensor->offset > data_size ||
+        tensor->stored_size > data_size - tensor->offset) {
+        return 0;
+    }
+    if (tensor->coding == HT_RAW) {
+        const uint32_t width = tensor->dtype == HT_INT32 ? 4 : 1;
+        return tensor->table == 0 && tensor->gap_table == 0 &&
+               tensor->stored_size == (uint32_t)tensor->elements * width;
+    }
+    const int gaps_fit = tensor->coding == HT_GAP_HUFF ? tensor->gap_table < tables
+                                                       : tensor->gap_table == 0;
+    return tensor->dtype == HT_INT8 && tensor->coding <= HT_GAP_HUFF && tensor->table < tables &&
+           gaps_fit;
+}
+
+static ht_status check_tensors(ht_bundle *bundle) {
+    const ht_span *tens = &bundle->section[HT_TENS];
+    if (tens->size < 8 || load32_le(tens->bytes + 4) != 0) {
+        return HT_ERR_TENSOR;
+    }
+    bundle->tensor_count = load32_le(tens->bytes);
+    if (bundle->tensor_count == 0 || bundle->tensor_count > 16384 ||
+        tens->size != 8 + bundle->tensor_count * ENTRY_SIZE) {
+        return HT_ERR_TENSOR;
+    }
+    uint64_t unpacked = 0;
+    for (uint32_t i = 0; i < bundle->tensor_count; i++) {
+        const uint8_t *entry = tens->bytes + 8 + i * ENTRY_SIZE;
+        ht_tensor tensor;
+        const int reserved_clear = entry[3] == 0 && load16_le(entry + 30) == 0;
+        if (!reserved_clear || read_entry(entry, &tensor) != HT_OK ||
+            (tensor.dtype != HT_INT8 && tensor.dtype != HT_INT32) || tensor.place > HT_CONSTANT) {
+            return HT_ERR_TENSOR;
+        }
+        const int sound = tensor.place == HT_ARENA ? arena_entry_is_sound(bundle, &tensor)
+                                                   : constant_entry_is_sound(bundle, &tensor);
+        if (!sound) {
+            return HT_ERR_TENSOR;
+        }
+        unpacked += tensor.coding != HT_RAW ? ht_unpacked_bytes(&tensor) : 0;
+    }
+    return unpacked == bundle->unpacked_size ? HT_OK : HT_ERR_TENSOR;
+}
+
+/* int32 constants are used where they lie, so the machine must be little-endian too. */
+static int machine_is_little_endian(void) {
+    const uint16_t one = 1;
+    uint8_t low;
+    memcpy(&low, &one, 1);
+    return low == 1;
+}
+
+ht_status ht_bundle_open(const void *bytes, size_t size, ht_bundle *bundle) {
+    if (bytes == NULL || bundle == NULL || !machine_is_little_endian()) {
+        return HT_ERR_ARGUMENT;
+    }
+    if ((uintptr_t)bytes % 8 != 0) {
+        return HT_ERR_ALIGNMENT;
+    }
+    ht_status status = read_header(bytes, size, bundle);
+    if (status == HT_OK) {
+        status = read_sections(bundle);
+    }
+    if (status == HT_OK) {
+        status = check_code_tables(bundle);
+    }
+    if (status == HT_OK) {
+        status = check_tensors(bundle);
+    }
+    return status;
+}
+
+ht_status ht_bundle_tensor(const ht_bundle *bundle, uint32_t index, ht_tensor *tensor) {
+    if (index >= bundle->tensor_count) {
+        return HT_ERR_ARGUMENT;
+    }
+    return read_entry(bundle->section[HT_TENS].bytes + 8 + index * ENTRY_SIZE, tensor);
+}

@@ -1,0 +1,405 @@
+#include "hardtack/ht_huffman.h"
+
+#include "ht_load.h"
+
+/* ---- Code tables */
+
+static unsigned length_of(const uint8_t *lengths, unsigned index) {
+    return (lengths[index / 2] >> (index % 2 * 4)) & 15u;
+}
+
+static ht_status count_lengths(const uint8_t *table, size_t size, uint16_t *count) {
+    if (size < 3 || table[1] < table[0]) {
+        return HT_ERR_CODE_TABLE;
+    }
+    const unsigned symbols = (unsigned)(table[1] - table[0]) + 1;
+    if (size != 2 + (symbols + 1) / 2) {
+        return HT_ERR_CODE_TABLE;
+    }
+    const uint8_t *lengths = table + 2;
+    memset(count, 0, (HT_MAX_CODE_LENGTH + 1) * sizeof *count);
+    for (unsigned i = 0; i < symbols; i++) {
+        const unsigned length = length_of(lengths, i);
+        if (length > HT_MAX_CODE_LENGTH) {
+            return HT_ERR_CODE_TABLE;
+        }
+        count[length]++;
+    }
+    const int ends_used = length_of(lengths, 0) != 0 && length_of(lengths, symbols - 1) != 0;
+    const int padded = symbols % 2 == 0 || length_of(lengths, symbols) == 0;
+    return ends_used && padded ? HT_OK : HT_ERR_CODE_TABLE;
+}
+
+/* Kraft's sum in units of 2^-12: 4096 for a complete code. A single symbol has half of it. */
+static unsigned kraft_sum(const uint16_t *count) {
+    unsigned sum = 0;
+    for (unsigned length = 1; length <= HT_MAX_CODE_LENGTH; length++) {
+        sum += (unsigned)count[length] << (HT_MAX_CODE_LENGTH - length);
+    }
+    return sum;
+}
+
+ht_status ht_huffman_check(const uint8_t *table, size_t size) {
+    uint16_t count[HT_MAX_CODE_LENGTH + 1];
+    if (table == NULL) {
+        return HT_ERR_ARGUMENT;
+    }
+    const ht_status status = count_lengths(table, size, count);
+    if (status != HT_OK) {
+        return status;
+    }
+    const int single = table[0] == table[1] && count[1] == 1;
+    return single || kraft_sum(count) == 4096 ? HT_OK : HT_ERR_CODE_TABLE;
+}
+
+static void fill_lut(ht_decoder *decoder) {
+    uint16_t next_code[HT_MAX_CODE_LENGTH + 1];
+    memcpy(next_code, decoder->first_code, sizeof next_code);
+    memset(decoder->lut, 0, sizeof decoder->lut);
+    const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
+    for (unsigned i = 0; i < symbols; i++) {
+        const unsigned length = length_of(decoder->lengths, i);
+        if (length == 0 || length > HT_LUT_BITS) {
+            continue;
+        }
+        const unsigned symbol = (decoder->first + i) ^ decoder->flip;
+        const uint16_t entry = (uint16_t)(symbol << 8 | length);
+        const unsigned span = 1u << (HT_LUT_BITS - length);
+        uint16_t *slot = decoder->lut + next_code[length] * span;
+        for (unsigned k = 0; k < span; k++) {
+            slot[k] = entry;
+        }
+        next_code[length]++;
+    }
+}
+
+ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip, ht_decoder *decoder) {
+    const ht_status status = ht_huffman_check(table, size);
+    if (status != HT_OK) {
+        return status;
+    }
+    (void)count_lengths(table, size, decoder->count);
+    decoder->first = table[0];
+    decoder->last = table[1];
+    decoder->lengths = table + 2;
+    decoder->flip = flip;
+    decoder->complete = table[0] != table[1];
+    unsigned code = 0;
+    decoder->count[0] = 0;
+    for (unsigned length = 1; length <= HT_MAX_CODE_LENGTH; length++) {
+        code = (code + decoder->count[length - 1]) << 1;
+        decoder->first_code[length] = (uint16_t)code;
+    }
+    fill_lut(decoder);
+    return HT_OK;
+}
+
+size_t ht_decoder_size(void) {
+    return sizeof(ht_decoder);
+}
+
+/* Symbol number `rank` among those of one length, in LUT form. */
+static unsigned entry_of_rank(const ht_decoder *decoder, unsigned length, unsigned rank) {
+    const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
+    for (unsigned i = 0; i < symbols; i++) {
+        if (length_of(decoder->lengths, i) == length && rank-- == 0) {
+            return ((decoder->first + i) ^ decoder->flip) << 8 | length;
+        }
+    }
+    return 0;
+}
+
+/* Find a code that the look-up table does not hold.
+ *
+ * window  the next 12 bits of the stream
+ * Returns symbol << 8 | length, or 0 when no code begins so. */
+static unsigned long_code(const ht_decoder *decoder, unsigned window) {
+    for (unsigned length = HT_LUT_BITS + 1; length <= HT_MAX_CODE_LENGTH; length++) {
+        const unsigned code = window >> (HT_MAX_CODE_LENGTH - length);
+        const unsigned rank = code - decoder->first_code[length];
+        if (code >= decoder->first_code[length] && rank < decoder->count[length]) {
+            return entry_of_rank(decoder, length, rank);
+        }
+    }
+    return 0;
+}
+
+/* ---- One stream */
+
+typedef struct bit_reader {
+    const uint8_t *next; /* first byte not yet in the window */
+    const uint8_t *end;
+    uint32_t window; /* the next bits, from the most significant down; zero after the last */
+    int available;   /* bits of the window that the stream really holds */
+} bit_reader;
+
+static void refill(bit_reader *reader) {
+    while (reader->available <= 24 && reader->next < reader->end) {
+        reader->window |= (uint32_t)*reader->next++ << (24 - reader->available);
+        reader->available += 8;
+    }
+}
+
+static bit_reader open_stream(const uint8_t *bytes, size_t size) {
+    bit_reader reader = {bytes, bytes + size, 0, 0};
+    refill(&reader);
+    return reader;
+}
+
+static void skip(bit_reader *reader, unsigned bits) {
+    reader->window <<= bits;
+    reader->available -= (int)bits;
+    refill(reader);
+}
+
+/* Returns symbol << 8 | length, or 0 at the end of the stream and for a code that is none. */
+static unsigned next_symbol(bit_reader *reader, const ht_decoder *decoder) {
+    unsigned entry = decoder->lut[reader->window >> (32 - HT_LUT_BITS)];
+    if (entry == 0) {
+        entry = long_code(decoder, reader->window >> (32 - HT_MAX_CODE_LENGTH));
+    }
+    const unsigned length = entry & 0xFF;
+    if (length == 0 || (int)length > reader->available) {
+        return 0;
+    }
+    skip(reader, length);
+    return entry;
+}
+
+/* All bytes read, and only the zero bits that complete the last one are left. */
+static ht_status close_stream(const bit_reader *reader) {
+    const int finished = reader->next == reader->end && reader->available < 8;
+    return finished && reader->window == 0 ? HT_OK : HT_ERR_CODE_STREAM;
+}
+
+static ht_status decode_rest(bit_reader *reader, const ht_decoder *decoder, int8_t *out,
+                             size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const unsigned entry = next_symbol(reader, decoder);
+        if (entry == 0) {
+            return HT_ERR_CODE_STREAM;
+        }
+        out[i] = (int8_t)(uint8_t)(entry >> 8);
+    }
+    return close_stream(reader);
+}
+
+/* ---- Four streams */
+
+#define STREAMS 4
+#define BURST 4 /* symbols between two refills: 7 + 4 * 12 bits fit a 64-bit window */
+
+typedef struct stream {
+    const uint8_t *next; /* byte that holds the next bit */
+    const uint8_t *end;
+    int8_t *out;
+    size_t count;    /* elements still to decode */
+    unsigned offset; /* bits of *next already used, 0..7 */
+} stream;
+
+/* Finish a stream symbol by symbol. */
+static ht_status finish_stream(const stream *from, const ht_decoder *decoder) {
+    if (from->offset != 0 && from->next == from->end) {
+        return HT_ERR_CODE_STREAM;
+    }
+    bit_reader reader = open_stream(from->next, (size_t)(from->end - from->next));
+    skip(&reader, from->offset);
+    return decode_rest(&reader, decoder, from->out, from->count);
+}
+
+#if HT_LUT_BITS == 12
+
+static uint64_t load64_be(const uint8_t *p) {
+    return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 |
+           (uint64_t)p[3] << 32 | (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 |
+           (uint64_t)p[6] << 8 | (uint64_t)p[7];
+}
+
+/* Bursts that all streams can take without a look at their ends. */
+static size_t safe_bursts(const stream *streams) {
+    size_t bursts = SIZE_MAX;
+    for (int s = 0; s < STREAMS; s++) {
+        const size_t left = (size_t)(streams[s].end - streams[s].next);
+        const size_t by_bytes = left < 16 ? 0 : (left - 9) / 6;
+        const size_t by_count = streams[s].count / BURST;
+        bursts = by_bytes < bursts ? by_bytes : bursts;
+        bursts = by_count < bursts ? by_count : bursts;
+    }
+    return bursts;
+}
+
+/* The four chains of load and shift are independent, so the processor overlaps them. */
+#define DECODE_ONE(s, i)                                                                           \
+    do {                                                                                           \
+        const unsigned entry = lut[window##s >> (64 - HT_LUT_BITS)];                               \
+        window##s <<= entry & 63;                                                                  \
+        used##s += entry;                                                                          \
+        out##s[i] = (int8_t)(uint8_t)(entry >> 8);                                                 \
+    } while (0)
+#define DECODE_FOUR(i)                                                                             \
+    DECODE_ONE(0, i);                                                                              \
+    DECODE_ONE(1, i);                                                                              \
+    DECODE_ONE(2, i);                                                                              \
+    DECODE_ONE(3, i)
+#define OPEN(s)                                                                                    \
+    const uint8_t *next##s = streams[s].next;                                                      \
+    int8_t *out##s = streams[s].out;                                                               \
+    unsigned used##s = streams[s].offset
+#define LOAD(s) uint64_t window##s = load64_be(next##s) << used##s
+#define ADVANCE(s)                                                                                 \
+    used##s &= 63; /* the symbols, added along, are above */                                       \
+    next##s += used##s >> 3;                                                                       \
+    used##s &= 7;                                                                                  \
+    out##s += BURST
+#define CLOSE(s)                                                                                   \
+    streams[s].next = next##s;                                                                     \
+    streams[s].out = out##s;                                                                       \
+    streams[s].offset = used##s;                                                                   \
+    streams[s].count -= bursts * BURST
+
+static void decode_bursts(const ht_decoder *decoder, stream *streams, size_t bursts) {
+    const uint16_t *lut = decoder->lut;
+    OPEN(0);
+    OPEN(1);
+    OPEN(2);
+    OPEN(3);
+    for (size_t burst = 0; burst < bursts; burst++) {
+        LOAD(0);
+        LOAD(1);
+        LOAD(2);
+        LOAD(3);
+        DECODE_FOUR(0);
+        DECODE_FOUR(1);
+        DECODE_FOUR(2);
+        DECODE_FOUR(3);
+        ADVANCE(0);
+        ADVANCE(1);
+        ADVANCE(2);
+        ADVANCE(3);
+    }
+    CLOSE(0);
+    CLOSE(1);
+    CLOSE(2);
+    CLOSE(3);
+}
+
+static void decode_together(const ht_decoder *decoder, stream *streams) {
+    size_t bursts = decoder->complete ? safe_bursts(streams) : 0;
+    while (bursts > 0) {
+        decode_bursts(decoder, streams, bursts);
+        bursts = safe_bursts(streams);
+    }
+}
+
+#else
+
+static void decode_together(const ht_decoder *decoder, stream *streams) {
+    (void)decoder;
+    (void)streams; /* one after the other is as fast where there is one load a cycle */
+}
+
+#endif
+
+static ht_status split_streams(const uint8_t *in, size_t size, int8_t *out, size_t count,
+                               stream *streams) {
+    const size_t quarter = (count + STREAMS - 1) / STREAMS;
+    if (size < 4 * (STREAMS - 1)) {
+        return HT_ERR_CODE_STREAM;
+    }
+    const uint8_t *next = in + 4 * (STREAMS - 1);
+    size_t left = size - 4 * (STREAMS - 1);
+    for (int s = 0; s < STREAMS; s++) {
+        const int is_last = s == STREAMS - 1;
+        const size_t bytes = is_last ? left : load32_le(in + 4 * s);
+        if (bytes > left) {
+            return HT_ERR_CODE_STREAM;
+        }
+        streams[s].next = next;
+        streams[s].end = next + bytes;
+        streams[s].out = out + quarter * (size_t)s;
+        streams[s].count = is_last ? count - quarter * (STREAMS - 1) : quarter;
+        streams[s].offset = 0;
+        next += bytes;
+        left -= bytes;
+    }
+    return HT_OK;
+}
+
+ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, size_t size,
+                                  int8_t *out, size_t count) {
+    if (values == NULL || in == NULL || out == NULL) {
+        return HT_ERR_ARGUMENT;
+    }
+    if (count < HT_FOUR_STREAMS_FROM) {
+        bit_reader reader = open_stream(in, size);
+        return decode_rest(&reader, values, out, count);
+    }
+    stream streams[STREAMS];
+    ht_status status = split_streams(in, size, out, count, streams);
+    if (status != HT_OK) {
+        return status;
+    }
+    decode_together(values, streams);
+    for (int s = 0; s < STREAMS && status == HT_OK; s++) {
+        status = finish_stream(&streams[s], values);
+    }
+    return status;
+}
+
+/* ---- Gaps */
+
+#define MAX_GAP_SYMBOL 55 /* gaps below 2^28, as tensors are */
+
+/* Read one gap: the number of zeros before the next value. */
+static ht_status next_gap(bit_reader *reader, const ht_decoder *gaps, size_t *gap) {
+    const unsigned entry = next_symbol(reader, gaps);
+    const unsigned symbol = entry >> 8;
+    if (entry == 0 || symbol > MAX_GAP_SYMBOL) {
+        return HT_ERR_CODE_STREAM;
+    }
+    if (symbol < 4) {
+        *gap = symbol;
+        return HT_OK;
+    }
+    const unsigned extra = symbol / 2 - 1;
+    size_t value = 2 + symbol % 2;
+    for (unsigned left = extra; left > 0;) {
+        const unsigned bits = left < 16 ? left : 16;
+        if ((int)bits > reader->available) {
+            return HT_ERR_CODE_STREAM;
+        }
+        value = value << bits | reader->window >> (32 - bits);
+        skip(reader, bits);
+        left -= bits;
+    }
+    *gap = value;
+    return HT_OK;
+}
+
+ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps,
+                                const uint8_t *in, size_t size, int8_t *out, size_t count) {
+    if (values == NULL || gaps == NULL || in == NULL || out == NULL) {
+        return HT_ERR_ARGUMENT;
+    }
+    if (size < 4) {
+        return HT_ERR_CODE_STREAM;
+    }
+    const uint32_t nonzeros = load32_le(in);
+    bit_reader reader = open_stream(in + 4, size - 4);
+    memset(out, 0, count);
+    size_t at = 0;
+    for (uint32_t i = 0; i < nonzeros; i++) {
+        size_t gap = 0;
+        if (next_gap(&reader, gaps, &gap) != HT_OK || gap >= count - at) {
+            return HT_ERR_CODE_STREAM;
+        }
+        const unsigned entry = next_symbol(&reader, values);
+        const int8_t value = (int8_t)(uint8_t)(entry >> 8);
+        if (entry == 0 || value == 0) {
+            return HT_ERR_CODE_STREAM;
+        }
+        at += gap;
+        out[at++] = value;
+    }
+    return close_stream(&reader);
+}

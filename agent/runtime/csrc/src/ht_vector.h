@@ -1,0 +1,62 @@
+/* Inner loops that compilers turn into SIMD instructions, and the switch that builds them for
+ * several processors at once. */
+#ifndef HARDTACK_HT_VECTOR_H
+#define HARDTACK_HT_VECTOR_H
+
+#include <stdint.h>
+
+/* HT_MULTIARCH compiles a function for several x86-64 levels; the loader picks one. Off with
+ * HT_PORTABLE, which sanitizers need: their start-up comes after the loader's choice. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) &&       \
+    !defined(HT_PORTABLE)
+#define HT_MULTIARCH __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#else
+#define HT_MULTIARCH
+#endif
+
+#if defined(__GNUC__)
+#define HT_INLINE static inline __attribute__((always_inline))
+#else
+#define HT_INLINE static inline
+#endif
+
+/* Products of two int8 fit 16 bits; said so, compilers multiply and add pairs of them. */
+HT_INLINE int32_t ht_dot_s8(const int8_t *a, const int8_t *b, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < n; i++) {
+        sum += (int16_t)a[i] * (int16_t)b[i];
+    }
+    return sum;
+}
+
+HT_INLINE int32_t ht_sum_s8(const int8_t *a, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < n; i++) {
+        sum += a[i];
+    }
+    return sum;
+}
+
+/* sum[k] += a . b_k for four rows b_k, `row` bytes apart: one load of `a` serves four products. */
+HT_INLINE void ht_dot4_s8(const int8_t *a, const int8_t *b, int32_t row, int32_t n, int32_t *sum) {
+    const int8_t *b0 = b;
+    const int8_t *b1 = b0 + row;
+    const int8_t *b2 = b1 + row;
+    const int8_t *b3 = b2 + row;
+    int32_t s0 = 0;
+    int32_t s1 = 0;
+    int32_t s2 = 0;
+    int32_t s3 = 0;
+    for (int32_t i = 0; i < n; i++) {
+        s0 += (int16_t)a[i] * (int16_t)b0[i];
+        s1 += (int16_t)a[i] * (int16_t)b1[i];
+        s2 += (int16_t)a[i] * (int16_t)b2[i];
+        s3 += (int16_t)a[i] * (int16_t)b3[i];
+    }
+    sum[0] += s0;
+    sum[1] += s1;
+    sum[2] += s2;
+    sum[3] += s3;
+}
+
+#endif
