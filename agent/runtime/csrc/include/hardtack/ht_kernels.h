@@ -62,7 +62,7 @@ typedef struct ht_operand {
     ht_dims dims; /* 1 where the output's dim is repeated */
     int32_t zero; /* in [-128, 127] */
     int32_t mult; /* Q0.31, >= 0 */
-    int32_t shift; /* in [-31, 0] */
+    int32_t shift; /* in [-31, 30] */
 } ht_operand;
 
 typedef struct ht_add_params {

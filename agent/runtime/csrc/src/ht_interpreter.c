@@ -1,0 +1,313 @@
+#include "hardtack/ht_interpreter.h"
+
+#include "hardtack/ht_huffman.h"
+#include "ht_operator.h"
+
+#define PORT_SIZE 12u
+#define MAX_PORTS 8
+#define MAX_OPS 4096
+
+/* ---- Opening */
+
+ht_status ht_operator_at(const ht_model *model, uint32_t at, ht_operator *op, uint32_t *next) {
+    if (at > model->ops.size || model->ops.size - at < 4) {
+        return HT_ERR_PROGRAM;
+    }
+    const uint8_t *record = model->ops.bytes + at;
+    const uint32_t words = load16_le(record + 2);
+    if (words == 0 || 4 * words > model->ops.size - at) {
+        return HT_ERR_PROGRAM;
+    }
+    op->opcode = load16_le(record);
+    op->count = words - 1;
+    op->fields = record + 4;
+    *next = at + 4 * words;
+    return HT_OK;
+}
+
+static ht_status check_ports(const ht_model *model) {
+    for (uint32_t i = 0; i < model->input_count + model->output_count; i++) {
+        const uint8_t *port = model->ports + i * PORT_SIZE;
+        const float scale = load_f32_le(port + 4);
+        const int32_t zero = load_i32_le(port + 8);
+        ht_tensor tensor;
+        if (ht_bundle_tensor(&model->bundle, load32_le(port), &tensor) != HT_OK ||
+            tensor.place != HT_ARENA || zero < -128 || zero > 127 ||
+            !(scale > 0.0f && scale <= 3.4e38f)) {
+            return HT_ERR_PROGRAM;
+        }
+    }
+    return HT_OK;
+}
+
+static ht_status check_operators(ht_model *model) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < model->op_count; i++) {
+        ht_operator op;
+        ht_status status = ht_operator_at(model, at, &op, &at);
+        if (status == HT_OK) {
+            status = ht_check_operator(&model->bundle, &op);
+        }
+        if (status != HT_OK) {
+            model->failed_op = i;
+            return status;
+        }
+    }
+    return at == model->ops.size ? HT_OK : HT_ERR_PROGRAM;
+}
+
+static ht_status read_program(ht_model *model) {
+    const ht_span *prog = &model->bundle.section[HT_PROG];
+    if (prog->size < 16) {
+        return HT_ERR_PROGRAM;
+    }
+    model->op_count = load32_le(prog->bytes);
+    model->input_count = load32_le(prog->bytes + 4);
+    model->output_count = load32_le(prog->bytes + 8);
+    if (model->op_count > MAX_OPS || model->input_count < 1 || model->input_count > MAX_PORTS ||
+        model->output_count < 1 || model->output_count > MAX_PORTS ||
+        load32_le(prog->bytes + 12) != 0) {
+        return HT_ERR_PROGRAM;
+    }
+    const uint32_t ports_size = (model->input_count + model->output_count) * PORT_SIZE;
+    if (prog->size - 16 < ports_size) {
+        return HT_ERR_PROGRAM;
+    }
+    model->ports = prog->bytes + 16;
+    model->ops.bytes = model->ports + ports_size;
+    model->ops.size = prog->size - 16 - ports_size;
+    const ht_status status = check_ports(model);
+    return status == HT_OK ? check_operators(model) : status;
+}
+
+ht_status ht_model_open(const void *bytes, size_t size, ht_model *model) {
+    if (model == NULL) {
+        return HT_ERR_ARGUMENT;
+    }
+    memset(model, 0, sizeof *model);
+    const ht_status status = ht_bundle_open(bytes, size, &model->bundle);
+    return status == HT_OK ? read_program(model) : status;
+}
+
+/* ---- Memory */
+
+/* Where coded tensor `index` begins in the unpack memory. Programs name tensors in about the order
+ * of the table, so the search goes on from the last one found. */
+static uint32_t unpacked_offset(ht_model *model, uint32_t index) {
+    if (index < model->cursor_tensor) {
+        model->cursor_tensor = 0;
+        model->cursor_offset = 0;
+    }
+    while (model->cursor_tensor < index) {
+        ht_tensor tensor;
+        (void)ht_bundle_tensor(&model->bundle, model->cursor_tensor, &tensor);
+        model->cursor_offset += tensor.coding != HT_RAW ? ht_unpacked_bytes(&tensor) : 0;
+        model->cursor_tensor++;
+    }
+    return model->cursor_offset;
+}
+
+/* A way round const for tensors that callers only read. */
+static void *not_const(const void *p) {
+    return (void *)(uintptr_t)p;
+}
+
+void *ht_tensor_data(ht_model *model, uint32_t index, ht_tensor *tensor) {
+    (void)ht_bundle_tensor(&model->bundle, index, tensor);
+    if (tensor->place == HT_ARENA) {
+        return model->arena + tensor->offset;
+    }
+    if (tensor->coding == HT_RAW) {
+        return not_const(model->bundle.section[HT_DATA].bytes + tensor->offset);
+    }
+    return not_const(model->weights + unpacked_offset(model, index));
+}
+
+static ht_status unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, int8_t *out) {
+    const uint8_t *stored = bundle->section[HT_DATA].bytes + tensor->offset;
+    ht_decoder values;
+    ht_span table;
+    ht_status status = ht_bundle_code_table(bundle, tensor->table, &table);
+    if (status == HT_OK) {
+        status = ht_huffman_build(table.bytes, table.size, 0x80, &values);
+    }
+    if (status != HT_OK) {
+        return status;
+    }
+    if (tensor->coding == HT_DENSE_HUFF) {
+        return ht_huffman_decode_dense(&values, stored, tensor->stored_size, out,
+                                       (size_t)tensor->elements);
+    }
+    ht_decoder gaps;
+    status = ht_bundle_code_table(bundle, tensor->gap_table, &table);
+    if (status == HT_OK) {
+        status = ht_huffman_build(table.bytes, table.size, 0, &gaps);
+    }
+    if (status != HT_OK) {
+        return status;
+    }
+    return ht_huffman_decode_gap(&values, &gaps, stored, tensor->stored_size, out,
+                                 (size_t)tensor->elements);
+}
+
+static ht_status unpack_all(const ht_bundle *bundle, int8_t *out) {
+    for (uint32_t i = 0; i < bundle->tensor_count; i++) {
+        ht_tensor tensor;
+        (void)ht_bundle_tensor(bundle, i, &tensor);
+        if (tensor.coding == HT_RAW) {
+            continue;
+        }
+        const ht_status status = unpack_tensor(bundle, &tensor, out);
+        if (status != HT_OK) {
+            return status;
+        }
+        const uint32_t taken = ht_unpacked_bytes(&tensor);
+        memset(out + tensor.elements, 0, taken - (uint32_t)tensor.elements);
+        out += taken;
+    }
+    return HT_OK;
+}
+
+ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
+    if (size < model->bundle.unpacked_size || (memory == NULL && model->bundle.unpacked_size > 0)) {
+        return HT_ERR_MEMORY;
+    }
+    model->weights = NULL;
+    ht_status status = unpack_all(&model->bundle, memory);
+    if (status != HT_OK) {
+        return status;
+    }
+    /* A bundle without coded tensors needs no memory, but must count as unpacked. */
+    model->weights = memory != NULL ? memory : (const int8_t *)model->bundle.bytes;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < model->op_count && status == HT_OK; i++) {
+        ht_operator op;
+        status = ht_operator_at(model, at, &op, &at);
+        status = status == HT_OK ? ht_check_constants(model, &op) : status;
+        model->failed_op = i;
+    }
+    if (status != HT_OK) {
+        model->weights = NULL;
+    }
+    return status;
+}
+
+ht_status ht_model_set_arena(ht_model *model, void *arena, size_t size) {
+    if (arena == NULL || size < model->bundle.arena_size) {
+        return HT_ERR_MEMORY;
+    }
+    model->arena = arena;
+    return HT_OK;
+}
+
+/* ---- Ports */
+
+static ht_status fill_port(const ht_model *model, uint32_t tensor_index, ht_port *port) {
+    ht_tensor tensor;
+    if (model->arena == NULL) {
+        return HT_ERR_MEMORY;
+    }
+    const ht_status status = ht_bundle_tensor(&model->bundle, tensor_index, &tensor);
+    if (status == HT_OK) {
+        port->codes = model->arena + tensor.offset;
+        port->elements = tensor.elements;
+        memcpy(port->dims, tensor.dims, sizeof port->dims);
+        port->scale = 0.0f;
+        port->zero = 0;
+    }
+    return status;
+}
+
+static ht_status outer_port(const ht_model *model, uint32_t index, ht_port *port) {
+    const uint8_t *entry = model->ports + index * PORT_SIZE;
+    const ht_status status = fill_port(model, load32_le(entry), port);
+    if (status == HT_OK) {
+        port->scale = load_f32_le(entry + 4);
+        port->zero = load_i32_le(entry + 8);
+    }
+    return status;
+}
+
+ht_status ht_input(const ht_model *model, uint32_t index, ht_port *port) {
+    return index < model->input_count ? outer_port(model, index, port) : HT_ERR_ARGUMENT;
+}
+
+ht_status ht_output(const ht_model *model, uint32_t index, ht_port *port) {
+    if (index >= model->output_count) {
+        return HT_ERR_ARGUMENT;
+    }
+    return outer_port(model, model->input_count + index, port);
+}
+
+static ht_status find_operator(const ht_model *model, uint32_t index, ht_operator *op) {
+    if (index >= model->op_count) {
+        return HT_ERR_ARGUMENT;
+    }
+    uint32_t at = 0;
+    ht_status status = HT_OK;
+    for (uint32_t i = 0; i <= index && status == HT_OK; i++) {
+        status = ht_operator_at(model, at, op, &at);
+    }
+    return status;
+}
+
+ht_status ht_op_output(const ht_model *model, uint32_t index, ht_port *port) {
+    ht_operator op;
+    const ht_status status = find_operator(model, index, &op);
+    if (status != HT_OK) {
+        return status;
+    }
+    return fill_port(model, (uint32_t)ht_field(&op, ht_output_field(op.opcode)), port);
+}
+
+/* ---- Running */
+
+ht_status ht_run(ht_model *model) {
+    if (model->arena == NULL || model->weights == NULL) {
+        return HT_ERR_MEMORY;
+    }
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < model->op_count; i++) {
+        ht_operator op;
+        const ht_status status = ht_operator_at(model, at, &op, &at);
+        if (status != HT_OK) {
+            return status; /* the bundle changed under our feet */
+        }
+        ht_compute(model, &op);
+    }
+    return HT_OK;
+}
+
+ht_status ht_run_op(ht_model *model, uint32_t index) {
+    ht_operator op;
+    if (model->arena == NULL || model->weights == NULL) {
+        return HT_ERR_MEMORY;
+    }
+    const ht_status status = find_operator(model, index, &op);
+    if (status == HT_OK) {
+        ht_compute(model, &op);
+    }
+    return status;
+}
+
+/* ---- For callers in other languages */
+
+size_t ht_model_size(void) {
+    return sizeof(ht_model);
+}
+
+void ht_model_memory(const ht_model *model, uint32_t *arena_size, uint32_t *unpacked_size) {
+    *arena_size = model->bundle.arena_size;
+    *unpacked_size = model->bundle.unpacked_size;
+}
+
+void ht_model_counts(const ht_model *model, uint32_t *inputs, uint32_t *outputs,
+                     uint32_t *operators) {
+    *inputs = model->input_count;
+    *outputs = model->output_count;
+    *operators = model->op_count;
+}
+
+uint32_t ht_model_failed_op(const ht_model *model) {
+    return model->failed_op;
+}

@@ -1,0 +1,236 @@
+"""The interpreter: runs a bundle's program with the C kernels.
+
+It opens what it is given: structure is checked, trust is `bundle.verify`'s business. It imports
+numpy and ctypes only, so that a device is ready within milliseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hardtack_runtime import _library
+from hardtack_runtime.errors import DeviceError
+
+Int8Array = npt.NDArray[np.int8]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or output: real = scale * (code - zero_point).
+
+    Attributes:
+        shape: N H W C; shorter shapes have 1 in front.
+        scale: Real width of one code, > 0; 0 for tensors inside the program.
+        zero_point: Code that stands for 0.0, in [-128, 127].
+    """
+
+    shape: tuple[int, int, int, int]
+    scale: float
+    zero_point: int
+
+
+class Interpreter:
+    """A model ready to run, with its own working memory. Not for use by two threads at once.
+
+    Args:
+        bundle: A whole bundle; kept as it is when its memory is 8-byte aligned, else copied.
+
+    Attributes:
+        inputs: What `run` takes, in order.
+        outputs: What it returns, in order.
+        arena_size: Bytes of working memory for activations.
+        unpacked_size: Bytes of memory for decoded weights.
+        operators: Number of operators.
+
+    Raises:
+        BundleError: HT211 not a bundle or cut short, HT212 malformed.
+        GateError: HT502 of another format or kernel version.
+    """
+
+    def __init__(self, bundle: bytes | memoryview) -> None:
+        self._c = _library.library()
+        self._bundle = _aligned(np.frombuffer(bundle, np.uint8))
+        self._model = ctypes.create_string_buffer(self._c.ht_model_size())
+        status = self._c.ht_model_open(self._bundle.ctypes.data, len(self._bundle), self._model)
+        self._check(status)
+        self.arena_size, self.unpacked_size = self._pair(self._c.ht_model_memory)
+        self._weights = np.empty(self.unpacked_size, np.int8)
+        self._arena = _aligned(np.zeros(self.arena_size + 16, np.uint8))
+        self._check(
+            self._c.ht_weights_unpack(self._model, self._weights.ctypes.data, self.unpacked_size)
+        )
+        self._check(
+            self._c.ht_model_set_arena(self._model, self._arena.ctypes.data, len(self._arena))
+        )
+        counts = (ctypes.c_uint32 * 3)()
+        size = ctypes.sizeof(ctypes.c_uint32)
+        places = [ctypes.c_uint32.from_buffer(counts, size * i) for i in range(3)]
+        self._c.ht_model_counts(self._model, *map(ctypes.byref, places))
+        input_count, output_count, self.operators = counts
+        self._inputs = [self._port(self._c.ht_input, i) for i in range(input_count)]
+        self._outputs = [self._port(self._c.ht_output, i) for i in range(output_count)]
+        self.inputs = tuple(info for info, _ in self._inputs)
+        self.outputs = tuple(info for info, _ in self._outputs)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Shapes of the inputs, N H W C."""
+        return tuple(info.shape for info in self.inputs)
+
+    def run(self, *inputs: Int8Array) -> list[Int8Array]:
+        """Run the model on int8 codes.
+
+        Args:
+            *inputs: One int8 array per input, with as many elements; any shape.
+
+        Returns:
+            One int8 array [N, H, W, C] per output.
+
+        Raises:
+            DeviceError: HT610, wrong number, type or size of inputs.
+        """
+        self._write(inputs)
+        self._c.ht_run(self._model)
+        return [codes.copy() for _, codes in self._outputs]
+
+    def run_float(self, *inputs: npt.ArrayLike) -> list[FloatArray]:
+        """Quantise real inputs, run, and dequantise the outputs.
+
+        Args:
+            *inputs: One array per input, with as many elements; taken as float32.
+
+        Returns:
+            One float32 array [N, H, W, C] per output.
+
+        Raises:
+            DeviceError: HT610, wrong number or size of inputs.
+        """
+        reals = [np.ascontiguousarray(value, np.float32) for value in inputs]
+        self._require([value.size for value in reals])
+        for value, (info, codes) in zip(reals, self._inputs, strict=True):
+            self._c.ht_quantize_f32_s8(
+                value.ctypes.data, info.scale, info.zero_point, codes.ctypes.data, codes.size
+            )
+        self._c.ht_run(self._model)
+        return [self._dequantized(info, codes) for info, codes in self._outputs]
+
+    def trace(self, *inputs: Int8Array) -> list[Int8Array]:
+        """Run operator by operator and return the output of each, int8 [N, H, W, C].
+
+        Raises:
+            DeviceError: HT610, wrong number, type or size of inputs.
+        """
+        self._write(inputs)
+        outputs = []
+        for index in range(self.operators):
+            self._c.ht_run_op(self._model, index)
+            outputs.append(self._port(self._c.ht_op_output, index)[1].copy())
+        return outputs
+
+    def read_outputs(self) -> list[Int8Array]:
+        """Return the outputs of the last run or trace, int8 [N, H, W, C]."""
+        return [codes.copy() for _, codes in self._outputs]
+
+    def _write(self, inputs: tuple[Int8Array, ...]) -> None:
+        for value in inputs:
+            if value.dtype != np.int8:
+                raise DeviceError(
+                    "HT610", "input", f"has type {value.dtype}",
+                    "give int8 codes, or real numbers to run_float",
+                )  # fmt: skip
+        self._require([value.size for value in inputs])
+        for value, (_, codes) in zip(inputs, self._inputs, strict=True):
+            codes[...] = value.reshape(codes.shape)
+
+    def _require(self, sizes: list[int]) -> None:
+        expected = [codes.size for _, codes in self._inputs]
+        if sizes != expected:
+            raise DeviceError(
+                "HT610", "input", f"has {sizes} elements",
+                f"this model takes {expected}: shapes {list(self.input_shapes)}",
+            )  # fmt: skip
+
+    def _dequantized(self, info: TensorInfo, codes: Int8Array) -> FloatArray:
+        real = np.empty(codes.shape, np.float32)
+        self._c.ht_dequantize_s8_f32(
+            codes.ctypes.data, info.scale, info.zero_point, real.ctypes.data, codes.size
+        )
+        return real
+
+    def _check(self, status: int) -> None:
+        where = "bundle"
+        if status in {-13, -14}:
+            where = f"PROG operator {self._c.ht_model_failed_op(self._model)}"
+        _library.check(status, where)
+
+    def _pair(self, function: ctypes._NamedFuncPointer) -> tuple[int, int]:
+        first, second = ctypes.c_uint32(), ctypes.c_uint32()
+        function(self._model, ctypes.byref(first), ctypes.byref(second))
+        return first.value, second.value
+
+    def _port(self, function: ctypes._NamedFuncPointer, index: int) -> tuple[TensorInfo, Int8Array]:
+        """Return a port and its codes, a view of the arena."""
+        port = _library.Port()
+        self._check(function(self._model, index, ctypes.byref(port)))
+        n, h, w, c = port.dims
+        start = port.codes - self._arena.ctypes.data
+        codes = self._arena[start : start + port.elements].view(np.int8).reshape(n, h, w, c)
+        return TensorInfo((n, h, w, c), port.scale, port.zero), codes
+
+
+def _aligned(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the array, or a copy, beginning at a multiple of 16."""
+    if data.ctypes.data % 16 == 0:
+        return data
+    room = np.empty(len(data) + 16, np.uint8)
+    start = -room.ctypes.data % 16
+    copy = room[start : start + len(data)]
+    copy[:] = data
+    return copy
+
+
+def huffman_decode_dense(stored: bytes, count: int, table: bytes) -> Int8Array:
+    """Decode dense-huff in C (SPEC section 1.7).
+
+    Args:
+        stored: The tensor's bytes in DATA.
+        count: Elements.
+        table: Code table of the values, as in HUFF.
+
+    Raises:
+        BundleError: HT212, not what an encoder writes.
+    """
+    c = _library.library()
+    out = np.empty(count, np.int8)
+    values = _decoder(table, 0x80)
+    _library.check(
+        c.ht_huffman_decode_dense(values, stored, len(stored), out.ctypes.data, count), "DATA"
+    )
+    return out
+
+
+def huffman_decode_gap(stored: bytes, count: int, gap_table: bytes, table: bytes) -> Int8Array:
+    """Decode gap-huff in C (SPEC section 1.7); `gap_table` codes the gaps, `table` the values.
+
+    Raises:
+        BundleError: HT212, not what an encoder writes.
+    """
+    c = _library.library()
+    out = np.empty(count, np.int8)
+    values, gaps = _decoder(table, 0x80), _decoder(gap_table, 0)
+    _library.check(
+        c.ht_huffman_decode_gap(values, gaps, stored, len(stored), out.ctypes.data, count), "DATA"
+    )
+    return out
+
+
+def _decoder(table: bytes, flip: int) -> ctypes.Array[ctypes.c_char]:
+    c = _library.library()
+    decoder = ctypes.create_string_buffer(c.ht_decoder_size())
+    _library.check(c.ht_huffman_build(table, len(table), flip, decoder), "HUFF")
+    return decoder
