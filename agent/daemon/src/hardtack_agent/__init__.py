@@ -1,1 +1,5 @@
 """The Linux agent."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

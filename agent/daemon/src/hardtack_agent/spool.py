@@ -1,0 +1,236 @@
+"""Where telemetry waits until the controller has committed it.
+
+One SQLite file holds the open windows, the finished records and the running totals. A finished
+record is (boot_id, seq, window); it leaves only when the controller says it has it.
+
+Two strengths of writing. An outcome is added to its open window in the file before the caller
+hears the prediction, without waiting for the disk: kill -9 loses nothing, a power cut may lose
+the open windows (at most one telemetry period). A finished record waits for the disk
+(synchronous=FULL): after that nothing loses it. Closing a window is one transaction, so a
+sample is in an open window or in a record, never in both.
+
+When `max_records` records wait, windows stay open and grow: coarser in time, nothing dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cbor2
+
+from hardtack_agent import telemetry
+from hardtack_agent.telemetry import Outcome, Window
+from hardtack_runtime.errors import DeviceError
+
+_log = logging.getLogger(__name__)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS boots (boot BLOB PRIMARY KEY, ord INTEGER UNIQUE, next_seq INTEGER)
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS open (model TEXT, model_id BLOB, window BLOB,
+  PRIMARY KEY (model, model_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (ord INTEGER, seq INTEGER, boot BLOB, window BLOB,
+  PRIMARY KEY (ord, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (id INTEGER PRIMARY KEY CHECK (id = 0), records INTEGER,
+  samples INTEGER, errors INTEGER, labelled INTEGER, correct INTEGER);
+INSERT OR IGNORE INTO totals VALUES (0, 0, 0, 0, 0, 0);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What this device has ever recorded, sent or not: the other side of the controller's books.
+
+    Attributes:
+        records: Finished records.
+        samples, errors, labelled, correct: Sums over them.
+    """
+
+    records: int
+    samples: int
+    errors: int
+    labelled: int
+    correct: int
+
+
+class Spool:
+    """The file of windows and records; safe to use from several threads.
+
+    Args:
+        path: SQLite file, made when absent.
+        boot_id: 16 bytes that name this start of the agent.
+        max_records: Finished records kept before windows stay open; about 400 bytes each.
+
+    Raises:
+        DeviceError: HT603, the disk is full; HT612, the file cannot be used.
+    """
+
+    def __init__(self, path: Path, boot_id: bytes, max_records: int = 20_000) -> None:
+        self._path = path
+        self._boot = boot_id
+        self._max_records = max_records
+        self._lock = threading.Lock()
+        self._windows: dict[tuple[str, bytes], Window] = {}
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA busy_timeout=5000")
+            self._db.executescript(_SCHEMA)
+            self._begin(durable=True)
+            self._enter_boot()
+            self._db.execute("COMMIT")
+            # A full spool keeps even the windows of an earlier start open: they go on growing.
+            for (blob,) in self._db.execute("SELECT window FROM open"):
+                left = telemetry.from_map(cbor2.loads(blob))
+                self._windows[left.key] = left
+        except sqlite3.Error as error:
+            raise _failed(path, error) from error
+        self.flush()
+
+    def add(self, window: Window, outcomes: Iterable[Outcome], now_s: int) -> None:
+        """Add outcomes to the open window of this model version.
+
+        Args:
+            window: Empty window that says which model, used when none is open.
+            outcomes: What happened.
+            now_s: Seconds since 1970.
+        """
+        with self._lock:
+            new = telemetry.record(self._windows.get(window.key, window), outcomes, now_s)
+            self._windows[new.key] = new
+            try:
+                self._begin(durable=False)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO open VALUES (?, ?, ?)", (*new.key, _encode(new))
+                )
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                # A full disk must not stop predictions: memory has it, the next write takes all.
+                self._undo()
+                _log.warning("%s", _failed(self._path, error))
+
+    def flush(self) -> int:
+        """Turn every open window into a finished record, on disk when this returns.
+
+        Returns:
+            How many; 0 also when `max_records` wait already.
+
+        Raises:
+            DeviceError: HT603 or HT612; the windows stay open then.
+        """
+        with self._lock:
+            try:
+                if self._waiting() >= self._max_records:
+                    return 0
+                self._begin(durable=True)
+                for window in self._windows.values():
+                    self._finish(window)
+                self._db.execute("DELETE FROM open")
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo()
+                raise _failed(self._path, error) from error
+            finished = len(self._windows)
+            self._windows.clear()
+            return finished
+
+    def pending(self, limit: int) -> tuple[bytes, list[tuple[int, Window]]] | None:
+        """Return the oldest records of one boot, or None when none wait.
+
+        Returns:
+            The boot id and at most `limit` (seq, window) pairs, oldest first.
+        """
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT boot, seq, window FROM records WHERE ord = (SELECT min(ord) FROM records)"
+                " ORDER BY seq LIMIT ?",
+                (limit,),
+            ).fetchall()
+        if not rows:
+            return None
+        windows = [(seq, telemetry.from_map(cbor2.loads(blob))) for _, seq, blob in rows]
+        return rows[0][0], windows
+
+    def acknowledge(self, boot_id: bytes, seqs: Iterable[int]) -> None:
+        """Forget records the controller has committed; unknown ones are ignored."""
+        with self._lock:
+            try:
+                # Losing this to a power cut only means the controller sees the record again.
+                self._begin(durable=False)
+                self._db.executemany(
+                    "DELETE FROM records WHERE boot = ? AND seq = ?",
+                    [(boot_id, seq) for seq in seqs],
+                )
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo()
+                raise _failed(self._path, error) from error
+
+    def waiting(self) -> int:
+        """Return how many finished records wait."""
+        with self._lock:
+            return self._waiting()
+
+    def totals(self) -> Totals:
+        """Return what was ever finished on this device."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT records, samples, errors, labelled, correct FROM totals"
+            ).fetchone()
+        return Totals(*row)
+
+    def close(self) -> None:
+        """Close the file; open windows stay in it and are finished at the next start."""
+        with self._lock:
+            self._db.close()
+
+    def _enter_boot(self) -> None:
+        (last,) = self._db.execute("SELECT coalesce(max(ord), 0) FROM boots").fetchone()
+        self._db.execute("INSERT OR IGNORE INTO boots VALUES (?, ?, 1)", (self._boot, last + 1))
+        # An earlier boot without records will never number another one.
+        self._db.execute(
+            "DELETE FROM boots WHERE boot != ? AND boot NOT IN (SELECT boot FROM records)",
+            (self._boot,),
+        )
+
+    def _finish(self, window: Window) -> None:
+        ordinal, seq = self._db.execute(
+            "SELECT ord, next_seq FROM boots WHERE boot = ?", (self._boot,)
+        ).fetchone()
+        self._db.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?)", (ordinal, seq, self._boot, _encode(window))
+        )
+        self._db.execute("UPDATE boots SET next_seq = next_seq + 1 WHERE boot = ?", (self._boot,))
+        self._db.execute(
+            "UPDATE totals SET records = records + 1, samples = samples + ?, errors = errors + ?,"
+            " labelled = labelled + ?, correct = correct + ?",
+            (window.samples, window.errors, window.labelled, window.correct),
+        )
+
+    def _waiting(self) -> int:
+        count: int = self._db.execute("SELECT count(*) FROM records").fetchone()[0]
+        return count
+
+    def _begin(self, *, durable: bool) -> None:
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _encode(window: Window) -> bytes:
+    return cbor2.dumps(telemetry.to_map(window))
+
+
+def _failed(path: Path, error: sqlite3.Error) -> DeviceError:
+    if "full" in str(error):
+        return DeviceError(
+            "HT603", str(path), "the disk is full", "make room; it goes on by itself"
+        )
+    return DeviceError("HT612", str(path), f"the telemetry spool failed: {error}")

@@ -1,0 +1,92 @@
+"""`hardtack watch`: samples, accuracy and latency as the devices measured them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hardtack.fleet.settings import fleet_options, open_store, settle
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hardtack_agent.telemetry import Window
+
+
+@click.command("watch")
+@click.option("--once", is_flag=True, help="print the figures of now and end")
+@click.option("--since", default="24 h", show_default=True, help="how far back to sum up")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document, once")
+@fleet_options
+def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
+    """Follow what the devices report: samples, measured accuracy, latency.
+
+    Accuracy is measured: right answers among those whose truth was told. Where nobody
+    told, it is unknown, and shown so.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from hardtack.quantities import parse_time
+    from hardtack_runtime.errors import ConfigError
+
+    try:
+        back_s = parse_time(since)
+    except ValueError as error:
+        raise ConfigError("HT104", "--since", str(error)) from error
+    store = open_store(settle(**flags))
+    rows = _rows(store, back_s)
+    if as_json:
+        click.echo(json.dumps({"models": rows}))
+    elif once:
+        Console(highlight=False).print(table_of(rows))
+    else:
+        with Live(table_of(rows), console=Console(highlight=False)) as live:
+            while True:
+                time.sleep(1)
+                live.update(table_of(_rows(store, back_s)))
+    store.close()
+
+
+def _rows(store: Any, back_s: float) -> list[dict[str, Any]]:
+    totals = store.totals(int(time.time() - back_s))
+    return [row_of(device, window) for (device, _, _), window in sorted(totals.items())]
+
+
+def row_of(device: str, window: Window) -> dict[str, Any]:
+    """Return the figures of one device and model; accuracy None where nobody told the truth."""
+    from hardtack_agent.telemetry import latency_quantile_us
+
+    return {
+        "device": device,
+        "model": window.model,
+        "version": ".".join(map(str, window.version)),
+        "samples": window.samples,
+        "errors": window.errors,
+        "labelled": window.labelled,
+        "accuracy": window.correct / window.labelled if window.labelled else None,
+        "mean_us": window.latency_sum_us / window.samples if window.samples else None,
+        "p95_us": latency_quantile_us(window.latency, 0.95),
+    }
+
+
+def table_of(rows: list[dict[str, Any]]) -> Table:
+    """Return the figures as a table for people."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("device", "model"):
+        table.add_column(title)
+    for title in ("samples", "errors", "accuracy", "mean", "p95 <="):
+        table.add_column(title, justify="right")
+    for row in rows:
+        accuracy = "unknown" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %"
+        mean = "" if row["mean_us"] is None else f"{row['mean_us']:.0f} us"
+        p95 = "" if row["p95_us"] is None else f"{row['p95_us']} us"
+        name = f"{row['model']}@{row['version']}"
+        counts = (str(row["samples"]), str(row["errors"]))
+        table.add_row(row["device"], name, *counts, accuracy, mean, p95)
+    return table

@@ -1,0 +1,106 @@
+"""The spool loses nothing and doubles nothing, killed wherever it may be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardtack_agent.spool import Spool
+from hardtack_agent.telemetry import Outcome, Window
+
+EMPTY = Window("digits", (1, 0, 0), bytes(16), 1000, 1000)
+OTHER = Window("words", (1, 0, 0), bytes(15) + b"\1", 1000, 1000)
+
+moves = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 5)),
+        st.tuples(st.just("add other"), st.integers(1, 5)),
+        st.tuples(st.just("flush"), st.just(0)),
+        st.tuples(st.just("deliver"), st.integers(1, 4)),
+        st.tuples(st.just("lose the answer"), st.integers(1, 4)),
+        st.tuples(st.just("restart"), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves, st.integers(1, 4))
+def test_every_sample_reaches_the_other_side_once(steps: list[tuple[str, int]], most: int) -> None:
+    received: dict[tuple[bytes, int], Window] = {}
+    made = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path, boot = Path(folder) / "spool.db", 1
+        spool = Spool(path, bytes([boot]) * 16, max_records=most)
+        for what, count in [*steps, ("flush", 0), ("deliver", 99), ("flush", 0), ("deliver", 99)]:
+            if what.startswith("add"):
+                spool.add(EMPTY if what == "add" else OTHER, [Outcome(latency_us=9)] * count, 1001)
+                made += count
+            elif what == "flush":
+                spool.flush()
+            elif what == "restart":
+                boot += 1
+                spool.close()
+                spool = Spool(path, bytes([boot]) * 16, max_records=most)
+            else:
+                while batch := spool.pending(count):
+                    received.update({(batch[0], seq): window for seq, window in batch[1]})
+                    if what == "lose the answer":
+                        break
+                    spool.acknowledge(batch[0], [seq for seq, _ in batch[1]])
+        assert sum(window.samples for window in received.values()) == made
+        assert spool.totals().samples == made
+        assert spool.totals().records == len(received)
+        assert spool.waiting() == 0
+        spool.close()
+
+
+def test_a_full_spool_keeps_windows_open(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16), max_records=2)
+    for _ in range(5):
+        spool.add(EMPTY, [Outcome()], 1001)
+        spool.flush()
+    assert spool.waiting() == 2
+    boot, records = spool.pending(9) or (b"", [])
+    spool.acknowledge(boot, [seq for seq, _ in records])
+    assert spool.flush() == 1
+    assert [window.samples for _, window in (spool.pending(9) or (b"", []))[1]] == [3]
+
+
+def test_kill_9_keeps_what_was_said_to_be_counted(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import itertools, sys
+        from pathlib import Path
+        from hardtack_agent.spool import Spool
+        from hardtack_agent.telemetry import Outcome, Window
+        spool = Spool(Path(sys.argv[1]), sys.argv[2].encode() * 16)
+        window = Window("digits", (1, 0, 0), bytes(16), 1000, 1000)
+        for n in itertools.count(1):
+            spool.add(window, [Outcome()], 1001)
+            print(n, flush=True)
+            if n % 7 == 0:
+                spool.flush()
+    """)
+    path, said = tmp_path / "spool.db", 0
+    for run in "abcde":
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, str(path), run], stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        for _ in range(40 + ord(run) % 7):
+            child.stdout.readline()
+        os.kill(child.pid, signal.SIGKILL)
+        rest = child.stdout.read().decode().split()
+        said += max([int(word) for word in rest], default=40 + ord(run) % 7)
+        child.wait()
+    spool = Spool(path, b"z" * 16)
+    # A sample may have been counted by the file and killed before it was said, once per run.
+    assert said <= spool.totals().samples <= said + 5

@@ -1,0 +1,91 @@
+"""Windows add up exactly, whatever the order; frames survive the wire; junk is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardtack_agent.telemetry import (
+    LATENCY_EDGES_US,
+    Outcome,
+    Window,
+    decode_batch,
+    encode_batch,
+    latency_bucket,
+    latency_quantile_us,
+    merge,
+    record,
+)
+from hardtack_runtime.errors import DeviceError
+
+EMPTY = Window("digits", (1, 2, 3), bytes(range(16)), 1000, 1000)
+outcomes = st.builds(
+    Outcome,
+    latency_us=st.integers(0, 10**9),
+    predicted=st.none() | st.integers(0, 9),
+    correct=st.none() | st.booleans(),
+    failed=st.booleans(),
+)
+
+
+def counts(window: Window) -> Window:
+    return replace(window, latency=dict(sorted(window.latency.items())),
+                   classes=dict(sorted(window.classes.items())))  # fmt: skip
+
+
+@given(st.lists(outcomes), st.integers(0, 20), st.integers(0, 20))
+def test_merging_parts_gives_the_window_of_the_whole(
+    all_of_them: list[Outcome], first: int, second: int
+) -> None:
+    cut, other = sorted((first, second))
+    parts = [
+        record(EMPTY, all_of_them[a:b], 1007)
+        for a, b in ((0, cut), (cut, other), (other, None))
+    ]
+    whole = record(EMPTY, all_of_them, 1007)
+    assert counts(merge(merge(parts[0], parts[1]), parts[2])) == counts(whole)
+    assert counts(merge(parts[2], merge(parts[1], parts[0]))) == counts(whole)
+
+
+@given(st.lists(outcomes), st.integers(1, 2**40))
+def test_a_batch_survives_the_wire(some: list[Outcome], seq: int) -> None:
+    window = record(EMPTY, some, 1060)
+    assert decode_batch(encode_batch(bytes(16), [(seq, window)])) == (bytes(16), [(seq, window)])
+
+
+@given(st.binary(max_size=200))
+def test_junk_is_refused_not_raised(junk: bytes) -> None:
+    with pytest.raises(DeviceError, match=r".") as caught:
+        decode_batch(junk)
+    assert caught.value.code == "HT613"
+
+
+@given(st.integers(0, 10**9))
+def test_a_latency_lies_between_its_buckets_edges(latency: int) -> None:
+    bucket = latency_bucket(latency)
+    assert bucket == 0 or LATENCY_EDGES_US[bucket - 1] <= latency
+    assert bucket == len(LATENCY_EDGES_US) or latency < LATENCY_EDGES_US[bucket]
+
+
+def test_edges_are_the_pinned_ones() -> None:
+    assert LATENCY_EDGES_US[:6] == (8, 11, 16, 22, 32, 45)
+    assert LATENCY_EDGES_US[-1] == 94906265
+
+
+def test_windows_of_different_models_do_not_add_up() -> None:
+    with pytest.raises(ValueError, match="do not add up"):
+        merge(EMPTY, replace(EMPTY, model_id=bytes(16)))
+
+
+def test_quantile_is_an_upper_bound() -> None:
+    window = record(EMPTY, [Outcome(latency_us=n) for n in (10, 20, 30, 1000)], 1000)
+    assert latency_quantile_us(window.latency, 0.5) == 22
+    assert latency_quantile_us({}, 0.5) is None
+
+
+def test_a_typical_window_is_small() -> None:
+    some = [Outcome(latency_us=40 + n, predicted=n % 10, correct=True) for n in range(200)]
+    assert len(encode_batch(bytes(16), [(1, record(EMPTY, some, 1060))])) <= 400
