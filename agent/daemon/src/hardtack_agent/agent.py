@@ -94,9 +94,10 @@ class Agent:
 
     def run(self) -> None:
         """Work until `stop` is called."""
-        for name in self._updater.saved.models:
-            self._activate(name)
         self._updater.start()
+        for name, pair in self._updater.saved.models.items():
+            if pair.active is not None:
+                self._activate(name)
         self._server.start()
         self._connection.start()
         self._flush_at = time.monotonic() + self._config.telemetry_period_s
