@@ -5,7 +5,7 @@
 /* ---- Code tables */
 
 static unsigned length_of(const uint8_t *lengths, unsigned index) {
-    return (lengths[index / 2] >> (index % 2 * 4)) & 15u;
+    return ((unsigned)lengths[index / 2] >> (index % 2 * 4)) & 15u;
 }
 
 static ht_status count_lengths(const uint8_t *table, size_t size, uint16_t *count) {
