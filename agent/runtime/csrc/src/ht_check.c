@@ -242,7 +242,7 @@ static ht_status check_softmax(const ht_bundle *bundle, const ht_operator *op) {
     const int32_t diff_min = ht_field(op, 6);
     REQUIRE(!overlap(&in, &out) && rows >= 1 && in_range(depth, 1, 4095));
     REQUIRE((int64_t)rows * depth == in.elements && in.elements == out.elements);
-    REQUIRE(ht_field(op, 4) >= 0 && in_range(shift, 0, 30) && diff_min <= 0);
+    REQUIRE(ht_field(op, 4) >= 0 && in_range(shift, 0, 31) && diff_min <= 0);
     const int64_t largest = diff_min < -255 ? 255 : -(int64_t)diff_min;
     REQUIRE(largest << shift <= (int64_t)1 << 31);
     return HT_OK;

@@ -113,7 +113,7 @@ void ht_transpose_s8(const int8_t *in, ht_dims in_dims, const int32_t perm[4], i
 typedef struct ht_softmax_params {
     int32_t rows, depth; /* depth in [1, 4095]: the sum of exponentials has 12 integer bits */
     int32_t mult;        /* Q0.31, >= 0 */
-    int32_t shift;       /* in [0, 30], and max(diff_min, -255) * 2^shift >= -2^31 */
+    int32_t shift;       /* in [0, 31], and max(diff_min, -255) * 2^shift >= -2^31 */
     int32_t diff_min;    /* <= 0; differences below count as exp(x) = 0 */
 } ht_softmax_params;
 

@@ -1,0 +1,1 @@
+"""Every operator against TFLite Micro, bit for bit."""
