@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
     affine_grid,
@@ -86,6 +87,7 @@ def quantize(model: ir.Model, ranges: Mapping[str, Range], *, per_channel: bool 
             _quantize_constants(made.graph, node)
     for value in values:
         _insert_pair(made.graph, value, grids[value])
+    drop_unused(made)
     return made
 
 

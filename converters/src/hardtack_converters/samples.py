@@ -66,7 +66,9 @@ def load_samples(
     }
     counts = {array.shape[0] for array in arrays.values()}
     if len(counts) != 1:
-        raise ModelImportError("HT223", where, f"inputs have different numbers of samples: {counts}")
+        raise ModelImportError(
+            "HT223", where, f"inputs have different numbers of samples: {counts}"
+        )
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(arrays[name].tobytes())
@@ -167,9 +169,7 @@ def _checked(
     return real
 
 
-def _with_batch(
-    where: str, array: npt.NDArray[Any], shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
+def _with_batch(where: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return the array as [count, *shape]; the model's own batch of 1 may be left out."""
     if array.shape == shape:
         return array[None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,10 @@ import onnx_ir as ir
 from hardtack_converters import query
 from hardtack_converters.passes.linear import FloatArray, Linear, linear_of, set_linear
 from hardtack_runtime.errors import ConfigError
+from hardtack_runtime.program import Port
+
+ZERO_POINT_SLACK = 1e-3
+"""Share of a code by which a moved zero point may miss a whole number."""
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"})
 
@@ -123,9 +128,7 @@ def _pad_with(graph: ir.Graph, node: ir.Node, value: float) -> None:
     node.attributes["pads"] = ir.AttrInt64s("pads", [0] * (2 * (len(out) - 2)))
 
 
-def _insert_layer(
-    graph: ir.Graph, source: ir.Value, shift: FloatArray, scale: FloatArray
-) -> None:
+def _insert_layer(graph: ir.Graph, source: ir.Value, shift: FloatArray, scale: FloatArray) -> None:
     """Compute (x - mean) / std by nodes of their own, directly behind the input."""
     shape = query.shape_of(source)
     readers = [(use.node, use.idx) for use in source.uses()]
@@ -149,3 +152,25 @@ def _insert_layer(
     graph.insert_before(first, made)
     for reader, index in readers:
         reader.replace_input_with(index, made[-1].outputs[0])
+
+
+def fold_into_port(port: Port, mean: Sequence[float], std: Sequence[float]) -> Port:
+    """Let the input of a model that came quantised take raw values.
+
+    code = ((x - mean) / std) / scale + zero  =  x / (scale * std) + (zero - mean / (scale * std))
+
+    Weights are codes already, so only the grid of the input can take the scaling in, and only
+    with one mean, one std, and a zero point that stays a whole number.
+
+    Raises:
+        ConfigError: HT104, the grid cannot say it.
+    """
+    scale = port.scale * float(std[0])
+    moved = port.zero_point - float(mean[0]) / scale if scale else math.inf
+    alike = len(set(mean)) == 1 and len(set(std)) == 1 and scale > 0
+    if not alike or abs(moved - round(moved)) > ZERO_POINT_SLACK or not -128 <= moved <= 127:
+        raise ConfigError(
+            "HT104", "input.normalize", "this model is quantised, and its input grid cannot hold it",
+            "convert the float model, or feed normalised values",
+        )  # fmt: skip
+    return Port(port.tensor, scale, round(moved))

@@ -29,7 +29,9 @@ def freeze(model: ir.Model) -> int:
         if source is None or (result.is_graph_output() and _is_end(source)):
             continue
         if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
-            raise UnsupportedOpError("HT302", label(node), "its mask is read", "export in eval mode")
+            raise UnsupportedOpError(
+                "HT302", label(node), "its mask is read", "export in eval mode"
+            )
         _take_place(model.graph, source, result)
         model.graph.remove(node, safe=True)
         removed += 1

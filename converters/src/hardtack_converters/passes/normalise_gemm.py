@@ -91,7 +91,11 @@ def _bias_behind(node: ir.Node, outputs: int) -> tuple[ir.Node, query.AnyArray |
         return node, None
     known = [query.constant(value) for value in reader.inputs]
     bias = known[0] if known[0] is not None else known[1]
-    if bias is None or bias.size not in (1, outputs) or bias.shape[-1:] not in ((outputs,), (1,), ()):
+    if (
+        bias is None
+        or bias.size not in (1, outputs)
+        or bias.shape[-1:] not in ((outputs,), (1,), ())
+    ):
         return node, None
     if bias.ndim > len(query.shape_of(node.outputs[0])):
         return node, None
@@ -99,9 +103,7 @@ def _bias_behind(node: ir.Node, outputs: int) -> tuple[ir.Node, query.AnyArray |
 
 
 def _reshape(graph: ir.Graph, value: ir.Value, shape: query.AnyArray, name: str) -> ir.Node:
-    node = ir.node(
-        "Reshape", [value, query.set_constant(graph, f"{name}_shape", shape)], name=name
-    )
+    node = ir.node("Reshape", [value, query.set_constant(graph, f"{name}_shape", shape)], name=name)
     node.outputs[0].shape = ir.Shape([int(v) for v in shape])
     node.outputs[0].dtype = value.dtype
     return node

@@ -36,6 +36,13 @@ def is_quantized(model: ir.Model) -> bool:
     )
 
 
+def drop_unused(model: ir.Model) -> None:
+    """Remove nodes and constants that nothing reads."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    RemoveUnusedNodesPass()(model)
+
+
 def prepare(model: ir.Model) -> dict[str, int]:
     """Bring a model into the form that calibration and lowering read.
 
@@ -48,4 +55,5 @@ def prepare(model: ir.Model) -> dict[str, int]:
     counts: dict[str, int] = {}
     for apply in passes:
         counts[apply.__name__] = counts.get(apply.__name__, 0) + apply(model)
+    drop_unused(model)
     return counts

@@ -33,7 +33,9 @@ def strip_softmax(model: ir.Model) -> int:
         logits.name = name
         stripped += 1
     if stripped:
-        _remove_unused(model)
+        from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+        RemoveUnusedNodesPass()(model)
     return stripped
 
 
@@ -43,9 +45,3 @@ def _softmax_behind(value: ir.Value) -> ir.Node | None:
         value_before = node.inputs[0]
         node = value_before.producer() if value_before is not None else None
     return node if node is not None and node.op_type == "Softmax" else None
-
-
-def _remove_unused(model: ir.Model) -> None:
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-    RemoveUnusedNodesPass()(model)
