@@ -181,8 +181,8 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
         return tensor->table == 0 && tensor->gap_table == 0 &&
                tensor->stored_size == (uint32_t)tensor->elements * width;
     }
-    const int gaps_fit = tensor->coding == HT_GAP_HUFF ? tensor->gap_table < tables
-                                                       : tensor->gap_table == 0;
+    const int gaps_fit =
+        tensor->coding == HT_GAP_HUFF ? tensor->gap_table < tables : tensor->gap_table == 0;
     return tensor->dtype == HT_INT8 && tensor->coding <= HT_GAP_HUFF && tensor->table < tables &&
            gaps_fit;
 }
