@@ -10,8 +10,8 @@
 #define WORK_LIMIT (1u << 24)   /* bytes read per run, at worst: keeps one input to milliseconds */
 
 static int is_quick(const ht_model *model) {
-    const uint64_t reach = (uint64_t)model->bundle.total_size + model->bundle.unpacked_size +
-                           model->bundle.arena_size;
+    const uint64_t reach =
+        (uint64_t)model->bundle.total_size + model->bundle.unpacked_size + model->bundle.arena_size;
     uint64_t work = 0;
     for (uint32_t i = 0; i < model->op_count; i++) {
         ht_port port;

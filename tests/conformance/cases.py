@@ -274,8 +274,8 @@ def layouts(rng: Rng) -> Iterator[Case]:
         op = SingleOp("TRANSPOSE", (source, order), out, "TransposeOptions")
         yield Case(f"transpose-{''.join(map(str, perm))}", op)
     source = activation(rng, (1, 4, 5, 6))
-    shape = FileTensor((2,), data=np.array((4, 30), np.int32))
-    op = SingleOp("RESHAPE", (source, shape), like(source, (4, 30)), "ReshapeOptions",
+    target = FileTensor((2,), data=np.array((4, 30), np.int32))
+    op = SingleOp("RESHAPE", (source, target), like(source, (4, 30)), "ReshapeOptions",
                   {"newShape": [4, 30]})  # fmt: skip
     yield Case("reshape", op)
 

@@ -57,8 +57,8 @@ static uint32_t next_random(uint32_t *state) {
 
 /* A byte, or a 32-bit field set to a value that breaks careless sums. */
 static void damage(uint8_t *at, size_t room, uint32_t *state) {
-    static const uint32_t nasty[] = {0,           1,          2,          16,        255,
-                                     65535,       65536,      0x0FFFFFFF, 0x10000000, 0x7FFFFFFF,
+    static const uint32_t nasty[] = {0,           1,           2,           16,         255,
+                                     65535,       65536,       0x0FFFFFFF,  0x10000000, 0x7FFFFFFF,
                                      0x80000000u, 0x80000001u, 0xFFFFFFFFu, 0xFFFFFFF0u};
     const uint32_t kind = next_random(state) % 4;
     if (kind == 0 || room < 4) {

@@ -9,7 +9,8 @@
  * HT_PORTABLE, which sanitizers need: their start-up comes after the loader's choice. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) &&       \
     !defined(HT_PORTABLE)
-#define HT_MULTIARCH __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#define HT_MULTIARCH                                                                               \
+    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #else
 #define HT_MULTIARCH
 #endif

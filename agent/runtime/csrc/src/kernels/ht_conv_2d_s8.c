@@ -27,8 +27,8 @@ typedef struct job {
     const ht_window *window;
     const ht_output_stage *stage;
     ht_dims in_dims;
-    int32_t group_c;   /* input channels of a group */
-    int32_t filter;    /* bytes of one output channel's weights */
+    int32_t group_c; /* input channels of a group */
+    int32_t filter;  /* bytes of one output channel's weights */
     int32_t in_zero;
 } job;
 

@@ -63,8 +63,8 @@ HT_INLINE void finish(const ht_output_stage *stage, const int32_t *acc, int32_t 
     for (int32_t k = 0; k < lanes; k++) {
         const int32_t i = stage->per_channel ? first + k : 0;
         const int32_t scaled = ht_requantize(acc[k], stage->mult[i], stage->shift[i]);
-        out[first + k] = ht_clamp_s8(ht_add_wrapping(scaled, stage->out_zero), stage->act_min,
-                                     stage->act_max);
+        out[first + k] =
+            ht_clamp_s8(ht_add_wrapping(scaled, stage->out_zero), stage->act_min, stage->act_max);
     }
 }
 
