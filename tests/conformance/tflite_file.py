@@ -63,16 +63,8 @@ def write(op: SingleOp) -> bytes:
     buffers = [schema.BufferT()]
     places = [_add(graph, buffers, t, i) if t else -1 for i, t in enumerate(op.inputs)]
     graph.outputs = [_add(graph, buffers, op.output, len(places))]
-<<<<<<< HEAD
-    graph.inputs = [
-        place
-        for place, t in zip(places, op.inputs, strict=True)
-        if t is not None and t.data is None
-    ]
-=======
     pairs = zip(places, op.inputs, strict=True)
     graph.inputs = [place for place, t in pairs if t is not None and t.data is None]
->>>>>>> runtime
     graph.operators = [_operator(op, places, graph.outputs)]
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, op.kind)

@@ -204,18 +204,6 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     default:
         return 0;
     }
-<<<<<<< HEAD
-=======
-    if (tensor->coding == HT_RAW) {
-        const uint32_t width = tensor->dtype == HT_INT32 ? 4 : 1;
-        return tensor->table == 0 && tensor->gap_table == 0 &&
-               tensor->stored_size == (uint32_t)tensor->elements * width;
-    }
-    const int gaps_fit =
-        tensor->coding == HT_GAP_HUFF ? tensor->gap_table < tables : tensor->gap_table == 0;
-    return tensor->dtype == HT_INT8 && tensor->coding <= HT_GAP_HUFF && tensor->table < tables &&
-           gaps_fit;
->>>>>>> runtime
 }
 
 static ht_status check_tensors(ht_bundle *bundle) {
