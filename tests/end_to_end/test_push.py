@@ -194,9 +194,7 @@ def test_hostile_clients_get_an_error_and_harm_nobody(
         assert client.predict("digits", [sample(1)]).index == 1
 
 
-def test_several_clients_at_once(
-    controller: Controller, store: Store, new_agent: NewAgent
-) -> None:
+def test_several_clients_at_once(controller: Controller, store: Store, new_agent: NewAgent) -> None:
     agent = new_agent()
     controller.wait(controller.push(make_bundle("1.0.0"), ["pi-1"]), 20)
     agent.client().close()
@@ -227,9 +225,7 @@ def test_two_agents_cannot_share_a_state_directory(new_agent: NewAgent) -> None:
     assert first.alive()
 
 
-def test_a_rotten_slot_is_noticed_at_start(
-    controller: Controller, new_agent: NewAgent
-) -> None:
+def test_a_rotten_slot_is_noticed_at_start(controller: Controller, new_agent: NewAgent) -> None:
     agent = new_agent()
     for version in ("1.0.0", "1.1.0"):
         controller.wait(controller.push(make_bundle(version), ["pi-1"]), 20)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hardtack_runtime.interpreter import Interpreter
 
 from hardtack_agent.prediction import FloatArray, Prediction
 from hardtack_agent.telemetry import Outcome, Window
 from hardtack_runtime.bundle import unpack
 from hardtack_runtime.errors import DeviceError
+from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.manifest import Manifest
 
 Recorder = Callable[[Window, Outcome], None]

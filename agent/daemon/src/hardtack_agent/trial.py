@@ -33,10 +33,9 @@ class Verdict:
 
 def try_bundle(data: bytes) -> Verdict:
     """Build the interpreter and replay every golden vector, here and now."""
+    from hardtack_runtime.bundle import unpack
     from hardtack_runtime.golden import replay
     from hardtack_runtime.interpreter import Interpreter
-
-    from hardtack_runtime.bundle import unpack
 
     try:
         bundle = unpack(data)
