@@ -64,7 +64,9 @@ def write(op: SingleOp) -> bytes:
     places = [_add(graph, buffers, t, i) if t else -1 for i, t in enumerate(op.inputs)]
     graph.outputs = [_add(graph, buffers, op.output, len(places))]
     graph.inputs = [
-        place for place, t in zip(places, op.inputs, strict=True) if t is not None and t.data is None
+        place
+        for place, t in zip(places, op.inputs, strict=True)
+        if t is not None and t.data is None
     ]
     graph.operators = [_operator(op, places, graph.outputs)]
     code = schema.OperatorCodeT()

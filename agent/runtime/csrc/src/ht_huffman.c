@@ -376,8 +376,8 @@ static ht_status next_gap(bit_reader *reader, const ht_decoder *gaps, size_t *ga
     return HT_OK;
 }
 
-ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps,
-                                const uint8_t *in, size_t size, int8_t *out, size_t count) {
+ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps, const uint8_t *in,
+                                size_t size, int8_t *out, size_t count) {
     if (values == NULL || gaps == NULL || in == NULL || out == NULL) {
         return HT_ERR_ARGUMENT;
     }

@@ -85,8 +85,9 @@ def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
     import onnx_ir
 
     try:
-        _refuse_control_flow(proto)
         _check(proto, source)
+        for problem in control_flow_operators(proto):
+            raise problem
         proto = _to_working_opset(proto, source)
         _pin_inputs(proto, source, input_shapes)
         inferred = onnx.shape_inference.infer_shapes(
@@ -106,15 +107,17 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _refuse_control_flow(proto: onnx.ModelProto) -> None:
-    for node in proto.graph.node:
-        if node.op_type in NO_KERNEL and node.domain in STANDARD_DOMAINS:
-            name = node.name or (node.output[0] if node.output else "unnamed")
-            raise UnsupportedOpError(
-                "HT301", f"{node.op_type} '{name}'",
-                "recurrent and control-flow operators have no int8 kernel",
-                "use convolutions over time, or unroll the model before export",
-            )  # fmt: skip
+def control_flow_operators(proto: onnx.ModelProto) -> tuple[HardtackError, ...]:
+    """Return one error per recurrent or control-flow node: they have no static program."""
+    return tuple(
+        UnsupportedOpError(
+            "HT301", f"{node.op_type} '{node.name or ', '.join(node.output)}'",
+            "recurrent and control-flow operators have no int8 kernel",
+            "use convolutions over time, or unroll the model before export",
+        )
+        for node in proto.graph.node
+        if node.op_type in NO_KERNEL and node.domain in STANDARD_DOMAINS
+    )  # fmt: skip
 
 
 def _check(proto: onnx.ModelProto, source: Source) -> None:

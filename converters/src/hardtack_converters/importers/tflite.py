@@ -6,16 +6,17 @@ enter, leave or are reshaped, and lowering makes those transposes vanish again.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hardtack_converters.importers.source import Shapes, Source
-from hardtack_runtime.errors import HardtackError, ModelImportError
+from hardtack_runtime.errors import ConfigError, HardtackError, ModelImportError
 
 if TYPE_CHECKING:
     import onnx
-
-ROOT_OFFSET_LIMIT = 1 << 31
 
 
 def tflite_to_onnx(source: Source, input_shapes: Shapes) -> onnx.ModelProto:
@@ -30,30 +31,59 @@ def tflite_to_onnx(source: Source, input_shapes: Shapes) -> onnx.ModelProto:
         UnsupportedOpError: HT301 or HT302, naming the operator.
         ConfigError: HT105, the package that reads the format is not installed.
     """
-    try:
-        import tflite
-    except ImportError as error:
-        from hardtack_runtime.errors import ConfigError
+    _require_reader(source)
+    from hardtack_converters.importers.tflite_graph import Builder
 
+    with _contained(source):
+        return Builder(_open(source), source, input_shapes).build()
+
+
+def unknown_operators(source: Source) -> tuple[HardtackError, ...]:
+    """Return one error per operator of a type that is not known.
+
+    Raises:
+        ModelImportError: HT204 damaged, HT208 several subgraphs.
+        ConfigError: HT105, the package that reads the format is not installed.
+    """
+    _require_reader(source)
+    from hardtack_converters.importers.tflite_graph import Builder
+    from hardtack_converters.importers.tflite_ops import OPERATORS, Call
+
+    with _contained(source):
+        builder = Builder(_open(source), source, {})
+        calls = [Call(builder, index) for index in range(builder.graph.OperatorsLength())]
+        return tuple(call.unknown() for call in calls if call.kind not in OPERATORS)
+
+
+def _require_reader(source: Source) -> None:
+    if importlib.util.find_spec("tflite") is None:
         raise ConfigError(
             "HT105", source.name, "reading .tflite needs the package tflite",
             "pip install 'hardtack-converters[tflite]'",
-        ) from error  # fmt: skip
-    from hardtack_converters.importers.tflite_graph import Builder
+        )  # fmt: skip
 
+
+@contextlib.contextmanager
+def _contained(source: Source) -> Iterator[None]:
+    """Turn whatever reading raises into HT204: any field of a damaged file may raise anything."""
     try:
-        _check_root(source.data)
-        model = tflite.Model.GetRootAs(source.data, 0)
-        _check_counts(model, source)
-        return Builder(model, source, input_shapes).build()
+        yield
     except HardtackError:
         raise
     except Exception as error:
-        # Flatbuffers are read lazily: any field of a damaged file may raise anything.
         detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ModelImportError(
             "HT204", source.name, f"truncated or damaged: {detail}", "copy the file again"
         ) from error
+
+
+def _open(source: Source) -> Any:
+    import tflite
+
+    _check_root(source.data)
+    model = tflite.Model.GetRootAs(source.data, 0)
+    _check_counts(model, source)
+    return model
 
 
 def _check_root(data: bytes) -> None:

@@ -88,6 +88,13 @@ class Call:
         """Return the error for an attribute no kernel has."""
         return UnsupportedOpError("HT302", self.where, met, todo)
 
+    def unknown(self) -> UnsupportedOpError:
+        """Return the error for an operator no kernel computes."""
+        return UnsupportedOpError(
+            "HT301", self.where, "this operator has no int8 kernel",
+            "`hardtack ops` lists those that have; replace it in the model",
+        )  # fmt: skip
+
     def finish(self, value: str, activation: int = 0) -> None:
         """Apply a fused activation and record the result."""
         builder = self.builder
@@ -118,10 +125,7 @@ def convert_operator(builder: Builder, index: int) -> None:
     call = Call(builder, index)
     convert = OPERATORS.get(call.kind)
     if convert is None or not call.inputs or not call.outputs:
-        raise UnsupportedOpError(
-            "HT301", call.where, "this operator has no int8 kernel",
-            "`hardtack ops` lists those that have; replace it in the model",
-        )  # fmt: skip
+        raise call.unknown()
     convert(call)
 
 
@@ -191,9 +195,7 @@ def _fully_connected(call: Call) -> None:
         rows = builder.const(f"{call.name}_rows", np.array([-1, weights.shape[1]], np.int64))
         value = builder.node("Reshape", [value, rows], f"{call.name}_rows_of")
     filters = builder.real_constant(call.inputs[1], weights, 0)
-    product = builder.node(
-        "Gemm", [value, filters, *_bias(call, 2)], f"{call.name}_gemm", transB=1
-    )
+    product = builder.node("Gemm", [value, filters, *_bias(call, 2)], f"{call.name}_gemm", transB=1)
     if len(call.out_shape) != 2:
         shape = builder.const(f"{call.name}_shape", np.array(call.out_shape, np.int64))
         product = builder.node("Reshape", [product, shape], f"{call.name}_shaped")
@@ -229,9 +231,7 @@ def _pool(onnx_type: str) -> Callable[[Call], None]:
         options = call.options("Pool2DOptions")
         kernel = (options.FilterHeight(), options.FilterWidth())
         attributes = _window_attributes(call, options, kernel)
-        value = call.builder.node(
-            onnx_type, [call.value(0)], f"{call.name}_pool", **attributes
-        )
+        value = call.builder.node(onnx_type, [call.value(0)], f"{call.name}_pool", **attributes)
         call.finish(value, options.FusedActivationFunction())
 
     return convert

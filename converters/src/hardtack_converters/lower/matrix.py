@@ -20,7 +20,7 @@ from hardtack_converters.lower.reading import (
     grid_or_refuse,
     target_of,
 )
-from hardtack_converters.lower.window import Window, window_of
+from hardtack_converters.lower.window import window_of
 from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.program import Conv2D, DepthwiseConv2D, Dims, FullyConnected
@@ -238,5 +238,3 @@ def _check_gemm(node: ir.Node) -> None:
     for name in ("alpha", "beta"):
         if query.float_attribute(node, name, 1.0) != 1.0:
             raise UnsupportedOpError("HT302", label(node), f"{name} other than 1")
-
-

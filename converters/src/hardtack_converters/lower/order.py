@@ -72,7 +72,9 @@ def digits(mapping: Order) -> list[tuple[int, int]] | None:
         if rest.size % length:
             return None
         rows = rest.reshape(-1, length)
-        if stride <= 0 or not np.array_equal(rows - rows[:, :1], np.arange(length) * stride + 0 * rows):
+        if stride <= 0 or not np.array_equal(
+            rows - rows[:, :1], np.arange(length) * stride + 0 * rows
+        ):
             return None
         loops.insert(0, (length, stride))
         rest = rows[:, 0]

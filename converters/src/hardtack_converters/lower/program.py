@@ -74,6 +74,11 @@ class Lowered:
     output_shapes: tuple[tuple[int, ...], ...]
     problems: tuple[HardtackError, ...] = ()
 
+    def with_first_input(self, port: Port) -> Lowered:
+        """Return the same with another grid on the first input."""
+        program = replace(self.program, inputs=(port, *self.program.inputs[1:]))
+        return replace(self, program=program)
+
 
 def lower(model: ir.Model, *, collect_problems: bool = False) -> Lowered:
     """Lower a QDQ model to a program.

@@ -123,7 +123,9 @@ def _mul16(a: npt.NDArray[np.int64], b: int | npt.NDArray[np.int64], nudge: int)
     """(a * b + nudge) / 2**15 towards zero, saturated to int16."""
     product = a * b
     nudged = product + np.where(product >= 0, nudge, nudge and 1 - nudge)
-    return np.clip(np.where(nudged >= 0, nudged >> 15, -((-nudged) >> 15)), -(1 << 15), (1 << 15) - 1)
+    return np.clip(
+        np.where(nudged >= 0, nudged >> 15, -((-nudged) >> 15)), -(1 << 15), (1 << 15) - 1
+    )
 
 
 def _multiplier16(real: float) -> tuple[int, int]:
