@@ -35,12 +35,12 @@ class _Layers:
         self.arena += -(-channels // 16) * 16
         return len(self.tensors) - 1
 
-    def constant(self, data: np.ndarray) -> int:  # type: ignore[type-arg]
-        dims = (1,) * (4 - data.ndim) + data.shape
-        self.tensors.append(Tensor("", dims, data.reshape(dims)))  # type: ignore[arg-type]
+    def constant(self, data: np.ndarray) -> int:
+        n, h, w, c = (1,) * (4 - data.ndim) + data.shape
+        self.tensors.append(Tensor("", (n, h, w, c), data.reshape(n, h, w, c)))
         return len(self.tensors) - 1
 
-    def dense(self, source: int, weights: np.ndarray, shift: int) -> int:  # type: ignore[type-arg]
+    def dense(self, source: int, weights: np.ndarray, shift: int) -> int:
         rows = weights.shape[0]
         bias = self.constant(np.zeros(rows, np.int32))
         mult = self.constant(np.full(rows, _Q30, np.int32))
@@ -95,7 +95,7 @@ def make_bundle(
     return pack(program, manifest, key=key, hardware=hardware, golden=golden)
 
 
-def sample(label: int) -> np.ndarray:  # type: ignore[type-arg]
+def sample(label: int) -> np.ndarray:
     """Return an input of this class, float32 [1, 64]."""
     pixels = np.zeros((1, INPUTS), np.float32)
     width = INPUTS // CLASSES

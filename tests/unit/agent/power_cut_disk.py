@@ -37,9 +37,9 @@ class CutDisk:
 
     def plug_in(self, how: str, rng: random.Random) -> None:
         """Start again after a cut: `drop` or `keep` what was not synced, or a `mix` of both."""
-        keep = {"drop": lambda: False, "keep": lambda: True, "mix": lambda: rng.random() < 0.5}[how]
+        share = {"drop": 0.0, "mix": 0.5, "keep": 1.0}[how]
         for _, change in self._changes:
-            if keep():
+            if rng.random() < share:
                 self._apply(self._durable, change)
         self._changes.clear()
         for inode, content in self._content.items():

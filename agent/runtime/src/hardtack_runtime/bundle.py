@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass, field
 
@@ -71,6 +72,15 @@ class Bundle:
     """Bytes per section, for reports."""
     stored: tuple[StoredAs, ...] = ()
     """How each constant is stored, in tensor order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A bundle without its program."""
+
+    header: Header
+    manifest: Manifest
+    golden: tuple[GoldenVector, ...]
 
 
 def pack(
@@ -207,6 +217,24 @@ def unpack(data: bytes) -> Bundle:
         raise BundleError("HT212", header.release, "a section ends inside a record") from error
 
 
+def read_contract(data: bytes) -> Contract:
+    """Read what a device needs beside the program, which C reads: no constant is decoded.
+
+    Raises:
+        BundleError: HT211, HT212: not a bundle, cut short, malformed.
+        GateError: HT502 other format version.
+    """
+    header = read_header(data)
+    try:
+        sections = _split(data)
+        manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
+        elements = [math.prod(port.shape) for port in manifest.inputs]
+        golden = decode_golden(sections["GOLD"], len(manifest.layers) or None, elements)
+    except (struct.error, IndexError) as error:
+        raise BundleError("HT212", header.release, "a section ends inside a record") from error
+    return Contract(header, manifest, golden)
+
+
 def _unpack(data: bytes, header: Header) -> Bundle:
     sections = _split(data)
     manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
@@ -214,7 +242,8 @@ def _unpack(data: bytes, header: Header) -> Bundle:
     tensors, stored = decode_tensors(sections["TENS"], sections["DATA"], tables)
     program = decode_program(sections["PROG"], tensors, header.arena_size, manifest.layers)
     sizes = {tag: len(body) for tag, body in sections.items()}
-    golden = decode_golden(sections["GOLD"], program)
+    elements = [program.tensors[port.tensor].elements for port in program.inputs]
+    golden = decode_golden(sections["GOLD"], len(program.ops), elements)
     return Bundle(header, manifest, program, golden, sizes, stored)
 
 

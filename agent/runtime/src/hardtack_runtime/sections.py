@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,13 +192,23 @@ def encode_golden(golden: tuple[GoldenVector, ...], op_count: int) -> bytes:
     return bytes(out)
 
 
-def decode_golden(section: bytes, program: Program) -> tuple[GoldenVector, ...]:
-    """Read the GOLD section."""
+def decode_golden(
+    section: bytes, layers: int | None, sizes: Sequence[int]
+) -> tuple[GoldenVector, ...]:
+    """Read the GOLD section.
+
+    Args:
+        section: Its bytes.
+        layers: Number of operators; None takes the section's word for it.
+        sizes: Elements of each input.
+
+    Raises:
+        BundleError: HT212, it is of another program, or malformed.
+    """
     count, op_count = struct.unpack_from("<II", section)
-    if op_count != len(program.ops):
-        raise BundleError("HT212", "GOLD", f"{op_count} layers, the program has {len(program.ops)}")
+    if layers is not None and op_count != layers:
+        raise BundleError("HT212", "GOLD", f"{op_count} layers, the program has {layers}")
     at, vectors = 8, []
-    sizes = [program.tensors[port.tensor].elements for port in program.inputs]
     for _ in range(count):
         (seed,) = struct.unpack_from("<I", section, at)
         at += 4

@@ -216,6 +216,9 @@ class Controller:
             self._tell(device)
             return
         sha256 = request.sha256 or ""
+        if not self._store.wants(device, sha256):
+            self._tell(device)
+            return
         for index in request.blocks:
             data = self._store.block(sha256, index)
             if data is not None:
