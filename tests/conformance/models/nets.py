@@ -110,18 +110,19 @@ def read_state(path: Path) -> dict[str, FloatArray]:
 
 
 def lenet5(path: Path) -> onnx.ModelProto:
-    """Return LeNet-5 (Caffe's) with trained weights: 1 x 28 x 28 -> 10 logits."""
+    """Return LeNet-5 (Caffe's) with trained weights: 1 x 28 x 28 -> 10 logits.
+
+    It wants (image / 255 - 0.1307) / 0.3081.
+    """
     state = read_state(path)
     weights, biases = list(state.values())[::2], list(state.values())[1::2]
     constants = {f"w{i}": w for i, w in enumerate(weights)}
     constants |= {f"b{i}": b for i, b in enumerate(biases)}
     nodes = [
         node("Conv", "image w0 b0", "conv1"),
-        node("Relu", "conv1", "relu1"),
-        node("MaxPool", "relu1", "pool1", kernel_shape=[2, 2], strides=[2, 2]),
+        node("MaxPool", "conv1", "pool1", kernel_shape=[2, 2], strides=[2, 2]),
         node("Conv", "pool1 w1 b1", "conv2"),
-        node("Relu", "conv2", "relu2"),
-        node("MaxPool", "relu2", "pool2", kernel_shape=[2, 2], strides=[2, 2]),
+        node("MaxPool", "conv2", "pool2", kernel_shape=[2, 2], strides=[2, 2]),
         node("Flatten", "pool2", "flat"),
         node("Gemm", "flat w2 b2", "fc1", transB=1),
         node("Relu", "fc1", "relu3"),
