@@ -20,7 +20,10 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 def round_half_away(value: float) -> int:
     """Round to nearest, halves away from zero, as C's `round` does."""
-    return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
+    whole = math.floor(abs(value))
+    # Not floor(x + 0.5): for the largest number below one half, that sum is 1.
+    size = whole + (abs(value) - whole >= 0.5)
+    return size if value >= 0 else -size
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
@@ -148,7 +151,7 @@ def logistic(a: IntArray, integer_bits: int = 4) -> IntArray:
 
 
 def tanh(a: IntArray, integer_bits: int = 4) -> IntArray:
-    """Return tanh(a) as Q0.31, for Q(integer_bits) raw values."""
+    """Return the hyperbolic tangent as Q0.31, for Q(integer_bits) raw values."""
     # exp(-2|a|): the same raw value read with one integer bit more.
     exp_negative = exp_on_negative_values(-np.abs(a), integer_bits + 1)
     x = _half_denominator_newton(exp_negative)

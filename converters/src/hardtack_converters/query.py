@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def only_reader(value: ir.Value) -> ir.Node | None:
     if value.is_graph_output():
         return None
     uses = value.uses()
-    return uses[0].node if len(uses) == 1 else None
+    return next(iter(uses)).node if len(uses) == 1 else None
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
@@ -134,6 +135,12 @@ def dequantized(value: ir.Value) -> AnyArray | None:
         scale, zeros = scale.reshape(spread), zeros.reshape(spread)
     real = (codes.astype(np.int64) - zeros) * scale.astype(np.float32)
     return np.asarray(real, np.float32)
+
+
+def describe_like(value: ir.Value, shape: Sequence[int], like: ir.Value) -> None:
+    """Give a new value its shape, and the element type of another one."""
+    value.shape = ir.Shape([int(size) for size in shape])
+    value.type = like.type
 
 
 def set_constant(graph: ir.Graph, name: str, array: AnyArray) -> ir.Value:

@@ -256,9 +256,8 @@ class Builder:
 
         info = self.infos[index]
         value = self.codes.get(index) or self.value(index, f"output {info.name}")
-        perm = TO_NHWC if len(info.shape) == 4 else tuple(range(len(info.shape)))
         kind = "Transpose" if len(info.shape) == 4 else "Identity"
-        attributes = {"perm": perm} if kind == "Transpose" else {}
+        attributes: dict[str, Any] = {"perm": TO_NHWC} if kind == "Transpose" else {}
         self.nodes.append(
             helper.make_node(kind, [value], [info.name], name=f"{info.name}_output", **attributes)
         )

@@ -102,7 +102,9 @@ class Call:
             value = builder.node("Relu", [value], f"{self.name}_relu")
         elif activation in (2, 3):
             low, high = (-1.0, 1.0) if activation == 2 else (0.0, 6.0)
-            bounds = [builder.const(f"{self.name}_bound", np.float32([b])[0]) for b in (low, high)]
+            bounds = [
+                builder.const(f"{self.name}_bound", np.asarray(b, np.float32)) for b in (low, high)
+            ]
             value = builder.node("Clip", [value, *bounds], f"{self.name}_clip")
         elif activation != 0:
             raise self.refuse(f"fused activation {activation}", "use RELU or RELU6")

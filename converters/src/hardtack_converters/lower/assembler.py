@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from hardtack_converters.fixed_point import round_half_away
 from hardtack_converters.lower.order import (
     Order,
     digits,
@@ -39,7 +39,7 @@ class Grid:
     def code(self, real: float) -> int:
         """Return the code of a real number, unclamped, rounded as TFLite rounds bounds."""
         scaled = float(np.float32(real) / np.float32(self.scale))
-        return self.zero_point + int(math.floor(abs(scaled) + 0.5) * (1 if scaled >= 0 else -1))
+        return self.zero_point + round_half_away(scaled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,15 +44,18 @@ def lower_binary(asm: Assembler, node: ir.Node) -> None:
             zeros = (a_grid.zero_point, b_grid.zero_point)
             op: Add | Mul = Mul(a, b, result, *zeros, mult, shift, out.zero_point, low, high)
         else:
-            fields = add_fields(a_grid, b_grid, out)
-            op = Add(a, b, result, *fields, low, high, -1 if node.op_type == "Sub" else 1)
+            sign = -1 if node.op_type == "Sub" else 1
+            op = Add(a, b, result, *add_fields(a_grid, b_grid, out), low, high, sign)
     except ValueError as error:
         raise UnsupportedOpError("HT303", label(node), str(error)) from error
     asm.emit(op, str(node.name))
     bind(asm, target, Activation(result, shape, permuted(shape, axes), out))
 
 
-def add_fields(a: Grid, b: Grid, out: Grid) -> tuple[int, ...]:
+AddFields = tuple[int, int, int, int, int, int, int, int, int, int]
+
+
+def add_fields(a: Grid, b: Grid, out: Grid) -> AddFields:
     """Return a_zero .. out_shift of an addition, as TFLite prepares it."""
     twice_max = 2 * max(a.scale, b.scale)
     a_mult, a_shift = quantize_multiplier(a.scale / twice_max)

@@ -90,7 +90,9 @@ def _same_grid(bias: Codes, scale: npt.NDArray[np.float64]) -> bool:
     return bias.zero_point == 0 and bool(np.allclose(bias.scale, scale, rtol=1e-4, atol=0))
 
 
-def product_scale(grid: Grid, scale: npt.NDArray[np.float32], *, single: bool) -> IntArray:
+def product_scale(
+    grid: Grid, scale: npt.NDArray[np.float32], *, single: bool
+) -> npt.NDArray[np.float64]:
     """Return input scale * weight scale as the reference multiplies them.
 
     Args:
@@ -100,7 +102,7 @@ def product_scale(grid: Grid, scale: npt.NDArray[np.float32], *, single: bool) -
     """
     if single:
         return (np.float32(grid.scale) * scale).astype(np.float64)
-    return np.float64(grid.scale) * scale.astype(np.float64)
+    return np.asarray(grid.scale * scale.astype(np.float64))
 
 
 def multipliers(
@@ -128,7 +130,7 @@ def fold_zero_point(node: ir.Node, bias: IntArray, rows: IntArray, in_zero: int)
     Raises:
         UnsupportedOpError: HT304.
     """
-    folded = bias - in_zero * rows.sum(axis=1)
+    folded: IntArray = bias - in_zero * rows.sum(axis=1)
     # |in| <= 128 for every code, in whatever order the kernel adds.
     worst = np.abs(folded) + 128 * np.abs(rows).sum(axis=1)
     if worst.max(initial=0) > ACC_LIMIT:

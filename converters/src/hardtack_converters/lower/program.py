@@ -90,7 +90,7 @@ def lower(model: ir.Model, *, collect_problems: bool = False) -> Lowered:
 
     Raises:
         UnsupportedOpError: HT301..HT304, naming the node.
-        ModelImportError: HT205, a shape is not fixed; HT208, no inputs or outputs, or not quantised.
+        ModelImportError: HT205 a shape is not fixed, HT208 no inputs, outputs or codes.
     """
     graph = model.graph
     _check_ends(graph)
@@ -116,8 +116,10 @@ def lower(model: ir.Model, *, collect_problems: bool = False) -> Lowered:
     )  # fmt: skip
     return Lowered(
         plan_program(draft, asm.roots),
-        *(tuple(str(v.name) for v in ends) for ends in (graph.inputs, graph.outputs)),
-        *(tuple(query.shape_of(v) for v in ends) for ends in (graph.inputs, graph.outputs)),
+        tuple(str(value.name) for value in graph.inputs),
+        tuple(str(value.name) for value in graph.outputs),
+        tuple(query.shape_of(value) for value in graph.inputs),
+        tuple(query.shape_of(value) for value in graph.outputs),
         tuple(problems),
     )
 

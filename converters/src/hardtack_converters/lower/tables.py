@@ -45,7 +45,8 @@ def function_table(
         out_zero: Output code of 0.0.
     """
     with np.errstate(all="ignore"):
-        real = function((CODES - in_zero) * float(in_scale)) / float(out_scale)
+        real = function(((CODES - in_zero) * float(in_scale)).astype(np.float64))
+        real = real / float(out_scale)
     real = np.nan_to_num(real, nan=0.0, posinf=1e6, neginf=-1e6)
     return _int8(np.rint(np.clip(real, -1e6, 1e6)).astype(np.int64) + out_zero)
 

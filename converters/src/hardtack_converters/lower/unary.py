@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -59,30 +60,44 @@ PLAIN: dict[str, Callable[[Real], Real]] = {
 }
 """ONNX functions without parameters, in float64."""
 
-PARAMETRIC = frozenset({"Celu", "Elu", "HardSigmoid", "LeakyRelu", "Selu", "ThresholdedRelu"})
+
+def _hard_sigmoid(node: ir.Node, x: Real) -> Real:
+    slope = query.float_attribute(node, "alpha", 0.2)
+    return np.clip(slope * x + query.float_attribute(node, "beta", 0.5), 0, 1)
+
+
+def _selu(node: ir.Node, x: Real) -> Real:
+    alpha = query.float_attribute(node, "alpha", 1.67326319217681884765625)
+    return query.float_attribute(node, "gamma", 1.05070102214813232421875) * _elu(x, alpha)
+
+
+def _leaky_relu(node: ir.Node, x: Real) -> Real:
+    return np.where(x >= 0, x, query.float_attribute(node, "alpha", 0.01) * x)
+
+
+def _celu(node: ir.Node, x: Real) -> Real:
+    alpha = query.float_attribute(node, "alpha", 1.0)
+    return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+PARAMETRIC: dict[str, Callable[[ir.Node, Real], Real]] = {
+    "Celu": _celu,
+    "Elu": lambda node, x: _elu(x, query.float_attribute(node, "alpha", 1.0)),
+    "HardSigmoid": _hard_sigmoid,
+    "LeakyRelu": _leaky_relu,
+    "Selu": _selu,
+    "ThresholdedRelu": lambda node, x: np.where(
+        x > query.float_attribute(node, "alpha", 1.0), x, 0.0
+    ),
+}
+"""ONNX functions with parameters, in float64."""
 
 
 def real_function(node: ir.Node) -> Callable[[Real], Real]:
     """Return what a unary node computes, vectorised over float64."""
-    op = node.op_type
-    if op in PLAIN:
-        return PLAIN[op]
-    if op == "HardSigmoid":
-        slope = query.float_attribute(node, "alpha", 0.2)
-        offset = query.float_attribute(node, "beta", 0.5)
-        return lambda x: np.clip(slope * x + offset, 0, 1)
-    if op == "Selu":
-        alpha = query.float_attribute(node, "alpha", 1.67326319217681884765625)
-        gamma = query.float_attribute(node, "gamma", 1.05070102214813232421875)
-        return lambda x: gamma * _elu(x, alpha)
-    alpha = query.float_attribute(node, "alpha", 0.01 if op == "LeakyRelu" else 1.0)
-    if op == "LeakyRelu":
-        return lambda x: np.where(x >= 0, x, alpha * x)
-    if op == "Celu":
-        return lambda x: np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha))
-    if op == "ThresholdedRelu":
-        return lambda x: np.where(x > alpha, x, 0)
-    return lambda x: _elu(x, alpha)
+    if node.op_type in PLAIN:
+        return PLAIN[node.op_type]
+    return functools.partial(PARAMETRIC[node.op_type], node)
 
 
 def natural_grid(node: ir.Node) -> Grid | None:

@@ -61,20 +61,28 @@ def _affine_of(node: ir.Node) -> tuple[ir.Value, Affine] | None:
         return None
     known = [query.constant(value) for value in node.inputs]
     at = 0 if known[0] is not None else 1
-    constant, value = known[at], node.inputs[1 - at]
-    if constant is None or value is None or known[1 - at] is not None or value.shape is None:
+    value = node.inputs[1 - at]
+    # c - x would need the layer negated: that is left to the kernel of Sub.
+    if value is None or known[1 - at] is not None or (node.op_type == "Sub" and at == 0):
         return None
-    shape = query.shape_of(value)
-    if node.op_type == "Sub" and at == 0:
-        return None
-    if len(shape) < 2 or query.shape_of(node.outputs[0]) != shape:
-        return None
-    vector = channel_vector(constant, len(shape), shape[1])
+    vector = _per_channel(known[at], value, node)
     if vector is None:
         return None
     if node.op_type == "Mul":
         return value, (vector, np.zeros_like(vector))
     return value, (np.ones_like(vector), -vector if node.op_type == "Sub" else vector)
+
+
+def _per_channel(
+    constant: query.AnyArray | None, value: ir.Value, node: ir.Node
+) -> FloatArray | None:
+    """Return a constant operand as one number per channel of the value, if it is that."""
+    if constant is None or value.shape is None:
+        return None
+    shape = query.shape_of(value)
+    if len(shape) < 2 or query.shape_of(node.outputs[0]) != shape:
+        return None
+    return channel_vector(constant, len(shape), shape[1])
 
 
 def batchnorm_affine(node: ir.Node) -> Affine | None:
@@ -105,7 +113,7 @@ def _as_depthwise(graph: ir.Graph, node: ir.Node) -> int:
         {"group": factor.size, "kernel_shape": [1] * spatial},
         name=name,
     )
-    conv.outputs[0].shape, conv.outputs[0].dtype = node.outputs[0].shape, node.outputs[0].dtype
+    query.describe_like(conv.outputs[0], query.shape_of(value), value)
     graph.insert_before(node, conv)
     drop_node(graph, node, conv.outputs[0])
     return 1

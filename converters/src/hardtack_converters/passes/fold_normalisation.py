@@ -120,8 +120,7 @@ def _pad_with(graph: ir.Graph, node: ir.Node, value: float) -> None:
     ]
     pad = ir.node("Pad", inputs, name=f"{node.name}_pad")
     larger = [b + size + a for b, size, a in zip(before, shape[2:], after, strict=True)]
-    pad.outputs[0].shape = ir.Shape([*shape[:2], *larger])
-    pad.outputs[0].dtype = source.dtype
+    query.describe_like(pad.outputs[0], [*shape[:2], *larger], source)
     graph.insert_before(node, pad)
     node.replace_input_with(0, pad.outputs[0])
     node.attributes.pop("auto_pad", None)
@@ -138,7 +137,8 @@ def _insert_layer(graph: ir.Graph, source: ir.Value, shift: FloatArray, scale: F
         constants = {"weights": np.broadcast_to(weights, (shape[1], *weights.shape[1:]))}
         constants["bias"] = np.broadcast_to(-shift / scale, (shape[1],)).astype(np.float32)
         inputs = [query.set_constant(graph, f"normalize_{k}", v) for k, v in constants.items()]
-        attributes = {"group": shape[1], "kernel_shape": [1] * (len(shape) - 2)}
+        ones = [1] * (len(shape) - 2)
+        attributes: dict[str, int | list[int]] = {"group": shape[1], "kernel_shape": ones}
         made.append(ir.node("Conv", [source, *inputs], attributes, name="normalize"))
     else:
         mean = query.set_constant(graph, "normalize_mean", shift.astype(np.float32))
@@ -146,7 +146,7 @@ def _insert_layer(graph: ir.Graph, source: ir.Value, shift: FloatArray, scale: F
         made.append(ir.node("Sub", [source, mean], name="normalize_mean"))
         made.append(ir.node("Mul", [made[0].outputs[0], inverse], name="normalize_scale"))
     for node in made:
-        node.outputs[0].shape, node.outputs[0].dtype = source.shape, source.dtype
+        query.describe_like(node.outputs[0], shape, source)
         node.outputs[0].name = f"{node.name}_output"
     first = next(iter(graph))
     graph.insert_before(first, made)
@@ -170,7 +170,7 @@ def fold_into_port(port: Port, mean: Sequence[float], std: Sequence[float]) -> P
     alike = len(set(mean)) == 1 and len(set(std)) == 1 and scale > 0
     if not alike or abs(moved - round(moved)) > ZERO_POINT_SLACK or not -128 <= moved <= 127:
         raise ConfigError(
-            "HT104", "input.normalize", "this model is quantised, and its input grid cannot hold it",
+            "HT104", "input.normalize", "the grid of this quantised model's input cannot hold it",
             "convert the float model, or feed normalised values",
         )  # fmt: skip
     return Port(port.tensor, scale, round(moved))

@@ -71,8 +71,7 @@ def _from_matmul(graph: ir.Graph, node: ir.Node) -> int:
     gemm = ir.node("Gemm", inputs, {"transB": 1}, name=name)
     made.append(gemm)
     rows = math.prod(shape[:-1])
-    gemm.outputs[0].shape = ir.Shape([rows, outputs])
-    gemm.outputs[0].dtype = value.dtype
+    query.describe_like(gemm.outputs[0], [rows, outputs], value)
     if len(shape) > 2:
         full = np.array([*shape[:-1], outputs], np.int64)
         made.append(_reshape(graph, gemm.outputs[0], full, f"{name}_full"))
@@ -104,6 +103,5 @@ def _bias_behind(node: ir.Node, outputs: int) -> tuple[ir.Node, query.AnyArray |
 
 def _reshape(graph: ir.Graph, value: ir.Value, shape: query.AnyArray, name: str) -> ir.Node:
     node = ir.node("Reshape", [value, query.set_constant(graph, f"{name}_shape", shape)], name=name)
-    node.outputs[0].shape = ir.Shape([int(v) for v in shape])
-    node.outputs[0].dtype = value.dtype
+    query.describe_like(node.outputs[0], [int(v) for v in shape], value)
     return node

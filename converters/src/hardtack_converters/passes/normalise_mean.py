@@ -43,14 +43,13 @@ def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value) -> int:
     out = query.shape_of(node.outputs[0])
     name = node.name or str(node.outputs[0].name)
     pool = ir.node("GlobalAveragePool", [value], name=name)
-    pool.outputs[0].shape = ir.Shape([*shape[:2], *(1,) * (len(shape) - 2)])
-    pool.outputs[0].dtype = value.dtype
+    query.describe_like(pool.outputs[0], [*shape[:2], *(1,) * (len(shape) - 2)], value)
     graph.insert_before(node, pool)
     last = pool
     if len(out) != len(shape):
         target = query.set_constant(graph, f"{name}_shape", np.array(out, np.int64))
         last = ir.node("Reshape", [pool.outputs[0], target], name=f"{name}_squeezed")
-        last.outputs[0].shape, last.outputs[0].dtype = ir.Shape(out), value.dtype
+        query.describe_like(last.outputs[0], out, value)
         graph.insert_before(node, last)
     drop_node(graph, node, last.outputs[0])
     return 1
