@@ -3,7 +3,8 @@
 #ifndef HARDTACK_HT_VECTOR_H
 #define HARDTACK_HT_VECTOR_H
 
-#include <stdint.h>
+#include "hardtack/ht_kernels.h"
+#include "ht_requantize.h"
 
 /* HT_MULTIARCH compiles a function for several x86-64 levels; the loader picks one. Off with
  * HT_PORTABLE, which sanitizers need: their start-up comes after the loader's choice. */
@@ -92,6 +93,31 @@ HT_INLINE int32_t ht_dot_s16(const int16_t *a, const int8_t *b, int32_t n) {
 HT_INLINE void ht_widen_s8(const int8_t *in, int32_t n, int16_t *out) {
     for (int32_t i = 0; i < n; i++) {
         out[i] = in[i];
+    }
+}
+
+#define HT_LANES 32 /* output channels summed side by side: 128 bytes of stack */
+
+/* out[0..lanes) = the output codes of acc[0..lanes), the accumulators of channels first... */
+HT_INLINE void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t first,
+                            int32_t lanes, int8_t *out) {
+    const int32_t zero = stage->out_zero;
+    const int32_t low = stage->act_min;
+    const int32_t high = stage->act_max;
+    if (stage->per_channel) {
+        const int32_t *mult = stage->mult + first;
+        const int8_t *shift = stage->shift + first;
+        for (int32_t k = 0; k < lanes; k++) {
+            const int32_t scaled = ht_requantize(acc[k], mult[k], shift[k]);
+            out[k] = ht_clamp_s8(ht_add_wrapping(scaled, zero), low, high);
+        }
+    } else {
+        const int32_t mult = stage->mult[0];
+        const int32_t shift = stage->shift[0];
+        for (int32_t k = 0; k < lanes; k++) {
+            const int32_t scaled = ht_requantize(acc[k], mult, shift);
+            out[k] = ht_clamp_s8(ht_add_wrapping(scaled, zero), low, high);
+        }
     }
 }
 

@@ -1,4 +1,3 @@
-#include "../ht_requantize.h"
 #include "../ht_vector.h"
 #include "hardtack/ht_kernels.h"
 
@@ -31,12 +30,6 @@ typedef struct job {
     int32_t filter;  /* bytes of one output channel's weights */
     int32_t in_zero;
 } job;
-
-HT_INLINE int8_t finish(const ht_output_stage *stage, int32_t acc, int32_t channel) {
-    const int32_t i = stage->per_channel ? channel : 0;
-    const int32_t scaled = ht_requantize(acc, stage->mult[i], stage->shift[i]);
-    return ht_clamp_s8(ht_add_wrapping(scaled, stage->out_zero), stage->act_min, stage->act_max);
-}
 
 /* Add to sum[0..lanes) one row of taps that lie side by side in memory, in the image and in the
  * filter: lanes output channels share the image's bytes. */
@@ -139,17 +132,19 @@ HT_INLINE void convolve_pixel(const job *j, int32_t y, int32_t x, int32_t n_out,
         if (j->filter <= HT_WINDOW_TAPS) {
             gather(j, y, x, channel, wide);
         }
-        for (int32_t o = g * per_group; o < end;) {
-            const int32_t lanes = end - o >= 4 ? 4 : 1;
-            int32_t acc[4];
+        for (int32_t first = g * per_group; first < end; first += HT_LANES) {
+            const int32_t lanes = end - first < HT_LANES ? end - first : HT_LANES;
+            int32_t acc[HT_LANES];
             for (int32_t k = 0; k < lanes; k++) {
-                acc[k] = j->bias[o + k];
+                acc[k] = j->bias[first + k];
             }
-            sum_taps(j, y, x, channel, wide, j->weights + o * j->filter, lanes, acc);
-            for (int32_t k = 0; k < lanes; k++) {
-                out[o + k] = finish(j->stage, acc[k], o + k);
+            for (int32_t k = 0; k < lanes;) {
+                const int32_t step = lanes - k >= 4 ? 4 : 1;
+                const int8_t *weights = j->weights + (first + k) * j->filter;
+                sum_taps(j, y, x, channel, wide, weights, step, acc + k);
+                k += step;
             }
-            o += lanes;
+            ht_finish_s8(j->stage, acc, first, lanes, out + first);
         }
     }
 }
