@@ -119,7 +119,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     memcpy(bytes, good, size);
-    flips(bytes, size, HT_HEADER_SIZE + 8 + 16 * HT_SECTIONS, &all);
+    flips(bytes, size, HT_HEADER_SIZE + 4 * HT_SECTIONS, &all);
     for (int i = 0; i < HT_SECTIONS; i++) {
         tally part = {0, 0};
         mutations(good, bytes, size, bundle.section[i], rounds, &part);

@@ -10,7 +10,7 @@ import pytest
 from tests.golden.make import golden_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
-ROUNDS = "3000"
+ROUNDS = "8000"
 
 
 @pytest.fixture(scope="module")

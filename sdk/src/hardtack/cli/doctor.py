@@ -46,7 +46,7 @@ def _runtime() -> Finding:
     from hardtack_runtime.errors import HardtackError
 
     try:
-        from hardtack_runtime import _library
+        from hardtack_runtime import _library  # noqa: PLC2701
 
         _library.load()
     except HardtackError as error:

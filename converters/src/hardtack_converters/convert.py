@@ -1,0 +1,276 @@
+"""The whole way: a model file becomes a program, its contract and the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import onnx_ir as ir
+
+from hardtack_converters import query
+from hardtack_converters.calibrate import Calibration, Method, Progress, calibrate
+from hardtack_converters.importers import Source, import_model, read_source, sniff
+from hardtack_converters.lower import Lowered, lower
+from hardtack_converters.passes import is_quantized, prepare
+from hardtack_converters.passes.fold_normalisation import (
+    fold_into_port,
+    fold_normalisation,
+)
+from hardtack_converters.passes.strip_softmax import strip_softmax
+from hardtack_converters.quantize import quantize, quantized_values
+from hardtack_converters.ranges import Range
+from hardtack_converters.report import LayerRow, layer_rows
+from hardtack_converters.samples import Data, Samples, load_samples
+from hardtack_runtime.errors import HardtackError, ModelImportError
+from hardtack_runtime.manifest import Manifest, PortSpec, Provenance
+from hardtack_runtime.program import Port, Program
+from hardtack_runtime.signing import SigningKey
+
+GOLDEN_SEEDS = (1, 2, 3, 4)
+"""Inputs whose bits every device must reproduce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of a conversion.
+
+    Attributes:
+        name: Of the bundle, `[a-z0-9][a-z0-9-]*`, at most 31 characters.
+        version: SemVer release.
+        task: What the outputs mean: classify, regress, anomaly or none.
+        labels: One per class, or empty.
+        strip_softmax: Leave out a last softmax.
+        input_shapes: Shapes of inputs that the file leaves open, by name.
+        mean: Raw inputs x enter as (x - mean) / std; one value or one per channel; None for 0.
+        std: Likewise; None for 1.
+        calibration: Samples of raw inputs; needed for float models only.
+        calibration_key: Array of an .npz to take.
+        calibration_limit: Most samples used.
+        method: How ranges follow from what samples show.
+        percentile: Share of values kept by `percentile`.
+        per_channel: One weight scale per output channel.
+        progress: Told (samples done, samples in all) while calibrating.
+    """
+
+    name: str = "model"
+    version: str = "1.0.0"
+    task: str = "none"
+    labels: tuple[str, ...] = ()
+    strip_softmax: bool = False
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    calibration: Data | None = None
+    calibration_key: str | None = None
+    calibration_limit: int = 512
+    method: Method = "min-max"
+    percentile: float = 99.99
+    per_channel: bool = True
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A converted model.
+
+    Attributes:
+        program: What devices run.
+        manifest: Its contract; `pack_model` fills in the model id.
+        rows: One row per operator, for reports.
+        quantized: The same model as standard QDQ ONNX, for other runtimes.
+        prepared: The float model that was quantised, raw inputs; None if it came quantised.
+        passes: How many places each pass changed.
+        notices: What was done that the user may want to know.
+    """
+
+    program: Program
+    manifest: Manifest
+    rows: tuple[LayerRow, ...]
+    quantized: ir.Model
+    prepared: ir.Model | None
+    passes: dict[str, int]
+    notices: tuple[str, ...]
+
+
+def convert(model: Path | bytes, options: Options | None = None) -> Converted:
+    """Convert a model file.
+
+    Args:
+        model: Path of an ONNX or TensorFlow Lite file, or its bytes.
+        options: What is asked.
+
+    Raises:
+        ModelImportError: HT201..HT208 the file, HT221..HT224 the calibration samples.
+        UnsupportedOpError: HT301..HT304, naming the node.
+        ConfigError: HT104 a value that does not fit the model, HT105 a package is missing.
+    """
+    wanted = options or Options()
+    source = read_source(model)
+    graph = import_model(source, wanted.input_shapes)
+    passes = prepare(graph)
+    notices: list[str] = []
+    if wanted.strip_softmax:
+        passes["strip_softmax"] = strip_softmax(graph)
+        if not passes["strip_softmax"]:
+            notices.append("strip_softmax: no output is a softmax, so nothing was left out")
+    if is_quantized(graph):
+        lowered, calibration, samples, prepared = lower(graph), None, None, None
+        lowered = _normalized_port(lowered, wanted)
+    else:
+        _fold_preprocessing(graph, wanted, passes, notices)
+        calibration, samples = _calibrated(graph, wanted, notices)
+        prepared = graph
+        graph = quantize(graph, calibration.ranges, per_channel=wanted.per_channel)
+        lowered = lower(graph)
+    manifest = _manifest(wanted, lowered, source, passes, (calibration, samples))
+    rows = layer_rows(lowered.program)
+    return Converted(lowered.program, manifest, rows, graph, prepared, passes, tuple(notices))
+
+
+def pack_model(converted: Converted, key: SigningKey | None, *, hardware: str = "any") -> bytes:
+    """Write the signed bundle of a converted model, golden vectors recorded here.
+
+    Args:
+        converted: From `convert`.
+        key: Who vouches for it; None leaves it unsigned.
+        hardware: Class of device it may run on, or `any`.
+    """
+    from hardtack_runtime.bundle import pack
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    program, manifest = converted.program, converted.manifest
+    draft = pack(program, manifest, key=None, hardware=hardware)
+    golden = record(Interpreter(draft), seeds=GOLDEN_SEEDS)
+    return pack(program, manifest, key=key, hardware=hardware, golden=golden)
+
+
+def check(
+    model: Path | bytes, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[HardtackError, ...]:
+    """Return every node that has no kernel, with the reason; empty if the model converts.
+
+    A float model needs no samples for this: ranges are pretended.
+
+    Raises:
+        ModelImportError: HT201..HT208, the file itself cannot be read.
+    """
+    source = read_source(model)
+    unknown = _unknown_operators(source)
+    if unknown:
+        return unknown
+    graph = import_model(source, input_shapes or {})
+    prepare(graph)
+    if not is_quantized(graph):
+        pretended = {str(v.name): Range(-1.0, 1.0) for v in quantized_values(graph)}
+        graph = quantize(graph, pretended)
+    return lower(graph, collect_problems=True).problems
+
+
+def _unknown_operators(source: Source) -> tuple[HardtackError, ...]:
+    if sniff(source) == "tflite":
+        from hardtack_converters.importers.tflite import unknown_operators
+
+        return unknown_operators(source)
+    from hardtack_converters.importers.onnx import control_flow_operators, parse_onnx
+
+    return control_flow_operators(parse_onnx(source))
+
+
+def _fold_preprocessing(
+    graph: ir.Model, wanted: Options, passes: dict[str, int], notices: list[str]
+) -> None:
+    if wanted.mean is None and wanted.std is None:
+        return
+    how = fold_normalisation(graph, wanted.mean or (0.0,), wanted.std or (1.0,))
+    passes["fold_normalisation"] = 1
+    if how != "folded":
+        notices.append(f"normalize: the first layer pads, so it became: {how}")
+
+
+def _normalized_port(lowered: Lowered, wanted: Options) -> Lowered:
+    if wanted.mean is None and wanted.std is None:
+        return lowered
+    port = fold_into_port(lowered.program.inputs[0], wanted.mean or (0.0,), wanted.std or (1.0,))
+    return lowered.with_first_input(port)
+
+
+def _calibrated(
+    graph: ir.Model, wanted: Options, notices: list[str]
+) -> tuple[Calibration, Samples]:
+    if wanted.calibration is None:
+        raise ModelImportError(
+            "HT224", "model", "it is a float model: its ranges must be observed on samples",
+            "give calibration samples: an .npz, .npy or folder of .npy files",
+        )  # fmt: skip
+    shapes = {str(value.name): query.shape_of(value) for value in graph.graph.inputs}
+    samples = load_samples(
+        wanted.calibration, shapes, key=wanted.calibration_key, limit=wanted.calibration_limit
+    )
+    notices.extend(samples.notices)
+    calibration = calibrate(
+        graph, samples, method=wanted.method, percentile=wanted.percentile,
+        progress=wanted.progress,
+    )  # fmt: skip
+    if calibration.settled:
+        notices.append(f"calibration: ranges settled after {calibration.samples} samples")
+    return calibration, samples
+
+
+def _manifest(
+    wanted: Options,
+    lowered: Lowered,
+    source: Source,
+    passes: dict[str, int],
+    observed: tuple[Calibration | None, Samples | None],
+) -> Manifest:
+    program = lowered.program
+    width = lowered.output_shapes[0][-1] if lowered.output_shapes[0] else 1
+    if wanted.labels and len(wanted.labels) != width:
+        raise ModelImportError(
+            "HT207", "labels", f"{len(wanted.labels)} labels for {width} outputs",
+            "give one label per output, in the model's order",
+        )  # fmt: skip
+    calibration, samples = observed
+    steps = []
+    if wanted.mean is not None or wanted.std is not None:
+        mean, std = list(wanted.mean or (0.0,)), list(wanted.std or (1.0,))
+        steps.append({"step": "normalize", "mean": mean, "std": std, "folded": True})
+    return Manifest.model_validate(
+        {
+            "name": wanted.name,
+            "version": wanted.version,
+            "inputs": _ports(lowered.input_names, lowered.input_shapes, program.inputs),
+            "outputs": _ports(lowered.output_names, lowered.output_shapes, program.outputs),
+            "labels": wanted.labels,
+            "task": wanted.task,
+            "preprocessing": tuple(steps),
+            "softmax_stripped": bool(passes.get("strip_softmax")),
+            "layers": program.layers,
+            "provenance": Provenance(
+                source_sha256=source.sha256,
+                source_format=sniff(source),
+                tool_version=_tool_version(),
+                calibration_samples=calibration.samples if calibration else 0,
+                calibration_sha256=samples.sha256 if samples else "",
+            ),
+        }
+    )
+
+
+def _ports(
+    names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], ports: tuple[Port, ...]
+) -> tuple[PortSpec, ...]:
+    return tuple(
+        PortSpec(name=name, shape=shape, scale=port.scale, zero_point=port.zero_point)
+        for name, shape, port in zip(names, shapes, ports, strict=True)
+    )
+
+
+def _tool_version() -> str:
+    try:
+        return metadata.version("hardtack-converters")
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,211 @@
+"""Reading ONNX: opset window, external data, pinned shapes, checked and inferred."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from hardtack_converters.importers.source import Shapes, Source
+from hardtack_runtime.errors import HardtackError, ModelImportError, UnsupportedOpError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+OLDEST_OPSET = 7
+WORKING_OPSET = 18
+"""What the passes and lowerings are written for; older models are brought up to it."""
+NEWEST_OPSET = 24
+"""The newest whose operators were compared with those of the working opset."""
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+NO_KERNEL = frozenset({"LSTM", "GRU", "RNN", "If", "Loop", "Scan", "SequenceMap"})
+
+
+def parse_onnx(source: Source) -> onnx.ModelProto:
+    """Parse a file into a ModelProto, external data included.
+
+    Raises:
+        ModelImportError: HT204 not a whole ONNX file or external data missing, HT206 opset.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(source.data)
+    except (DecodeError, RecursionError, ValueError) as error:
+        raise _garbage(source, "it does not parse as ONNX") from error
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise _garbage(source, "it holds no graph")
+    _load_external(proto, source)
+    return proto
+
+
+def _garbage(source: Source, met: str) -> ModelImportError:
+    return ModelImportError(
+        "HT204", source.name, f"truncated or damaged: {met}", "export or copy the file again"
+    )
+
+
+def _load_external(proto: onnx.ModelProto, source: Source) -> None:
+    """Read tensors kept in files beside the model, and only beside it."""
+    from onnx import TensorProto, external_data_helper
+
+    for tensor in proto.graph.initializer:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        inside = PurePosixPath(location)
+        if source.folder is None or inside.is_absolute() or ".." in inside.parts or not location:
+            raise _garbage(source, f"tensor {tensor.name} refers to '{location}' outside the model")
+        path = source.folder / location
+        if not path.is_file() or path.is_symlink():
+            raise ModelImportError(
+                "HT204", source.name, f"its external data file {location} is missing",
+                "keep it beside the model, or save the model as one file",
+            )  # fmt: skip
+        try:
+            external_data_helper.load_external_data_for_tensor(tensor, str(Path(source.folder)))
+        except Exception as error:
+            raise _garbage(source, f"external data of {tensor.name}: {error}") from error
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) -> ir.Model:
+    """Check a ModelProto, pin and infer its shapes, and return it as a graph.
+
+    Raises:
+        ModelImportError: HT204 not valid ONNX, HT205 a shape is open, HT206 opset.
+        UnsupportedOpError: HT301, recurrent or control-flow operators.
+    """
+    import onnx
+    import onnx_ir
+
+    try:
+        _check(proto, source)
+        for problem in control_flow_operators(proto):
+            raise problem
+        proto = _to_working_opset(proto, source)
+        _pin_inputs(proto, source, input_shapes)
+        inferred = onnx.shape_inference.infer_shapes(
+            proto, check_type=True, strict_mode=False, data_prop=True
+        )
+        model = onnx_ir.from_proto(inferred)
+    except HardtackError:
+        raise
+    except Exception as error:
+        # The C++ checker and inference raise half a dozen unrelated classes on damaged files.
+        raise _garbage(source, _first_line(error)) from error
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def control_flow_operators(proto: onnx.ModelProto) -> tuple[HardtackError, ...]:
+    """Return one error per recurrent or control-flow node: they have no static program."""
+    return tuple(
+        UnsupportedOpError(
+            "HT301", f"{node.op_type} '{node.name or ', '.join(node.output)}'",
+            "recurrent and control-flow operators have no int8 kernel",
+            "use convolutions over time, or unroll the model before export",
+        )
+        for node in proto.graph.node
+        if node.op_type in NO_KERNEL and node.domain in STANDARD_DOMAINS
+    )  # fmt: skip
+
+
+def _check(proto: onnx.ModelProto, source: Source) -> None:
+    import onnx
+
+    opset = _opset(proto)
+    newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
+    if not OLDEST_OPSET <= opset <= newest:
+        raise ModelImportError(
+            "HT206", source.name, f"opset {opset}; {OLDEST_OPSET} to {newest} are read",
+            f"export with opset_version={WORKING_OPSET}",
+        )  # fmt: skip
+    try:
+        onnx.checker.check_model(proto)
+    except Exception as error:
+        text = str(error)
+        if "cycl" in text.lower() or "topologically sorted" in text:
+            raise _garbage(source, "its nodes form a cycle or are out of order") from error
+        raise _garbage(source, _first_line(error)) from error
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    versions = [entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS]
+    return int(versions[0]) if versions else 1
+
+
+def _to_working_opset(proto: onnx.ModelProto, source: Source) -> onnx.ModelProto:
+    """Convert an older model; newer ones keep their opset, whose operators read the same."""
+    import onnx
+
+    if _opset(proto) >= WORKING_OPSET:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, WORKING_OPSET)
+    except Exception as error:
+        raise ModelImportError(
+            "HT206", source.name,
+            f"opset {_opset(proto)} could not be brought to {WORKING_OPSET}: {_first_line(error)}",
+            f"export with opset_version={WORKING_OPSET}",
+        ) from error  # fmt: skip
+
+
+def _pin_inputs(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) -> None:
+    """Fix the shape of every input.
+
+    An unknown leading dimension is the batch: one sample at a time. Any other must be given.
+    """
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    for name in input_shapes:
+        if name not in {value.name for value in inputs}:
+            known = ", ".join(value.name for value in inputs)
+            raise ModelImportError(
+                "HT205", f"input_shapes.{name}", "the model has no such input", f"it has: {known}"
+            )
+    for value in inputs:
+        if not value.type.HasField("tensor_type"):
+            raise ModelImportError("HT208", f"input {value.name}", "it is not a tensor")
+        given = input_shapes.get(value.name)
+        _pin(value, tuple(given) if given else None)
+    del proto.graph.value_info[:]
+    for output in proto.graph.output:
+        output.type.tensor_type.ClearField("shape")
+
+
+def _pin(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> None:
+    shape = value.type.tensor_type.shape
+    if given is not None:
+        if value.type.tensor_type.HasField("shape") and len(shape.dim) != len(given):
+            raise ModelImportError(
+                "HT205", f"input {value.name}",
+                f"input_shapes gives {len(given)} dimensions, the model has {len(shape.dim)}",
+            )  # fmt: skip
+        del shape.dim[:]
+        for size in given:
+            shape.dim.add().dim_value = size
+    if not value.type.tensor_type.HasField("shape"):
+        raise ModelImportError(
+            "HT205", f"input {value.name}", "it has no shape",
+            f'give it: input_shapes = {{"{value.name}": [1, ...]}}',
+        )  # fmt: skip
+    for axis, dim in enumerate(shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            continue
+        if axis == 0 and len(shape.dim) > 1:
+            dim.dim_value = 1
+            continue
+        raise ModelImportError(
+            "HT205", f"input {value.name}", f"dimension {axis} ('{dim.dim_param}') is not fixed",
+            f'give the shape: input_shapes = {{"{value.name}": [1, ...]}}',
+        )  # fmt: skip

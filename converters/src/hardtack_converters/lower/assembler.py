@@ -1,0 +1,163 @@
+"""The program under construction: tensors, views, operators, and what each graph value became."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from hardtack_converters.fixed_point import round_half_away
+from hardtack_converters.lower.order import (
+    Order,
+    digits,
+    identity,
+    transposition,
+)
+from hardtack_converters.lower.tables import requantize_table
+from hardtack_converters.query import label
+from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.program import Dims, Lookup, Op, Tensor, Transpose
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How int8 codes of an activation map to real numbers.
+
+    Attributes:
+        scale: Real width of one code, a float32 value, > 0.
+        zero_point: Code that stands for 0.0, -128..127 (uint8 ones are moved by -128).
+    """
+
+    scale: float
+    zero_point: int
+
+    def code(self, real: float) -> int:
+        """Return the code of a real number, unclamped, rounded as TFLite rounds bounds."""
+        scaled = float(np.float32(real) / np.float32(self.scale))
+        return self.zero_point + round_half_away(scaled)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What a graph value became.
+
+    Attributes:
+        tensor: Index of its tensor in the program.
+        shape: Its ONNX shape.
+        order: Row-major index in `shape` -> place in the tensor.
+        grid: Meaning of its codes.
+    """
+
+    tensor: int
+    shape: tuple[int, ...]
+    order: Order
+    grid: Grid
+
+    def with_shape(self, shape: tuple[int, ...]) -> Activation:
+        """Return the same numbers under another shape of as many elements."""
+        return Activation(self.tensor, shape, self.order, self.grid)
+
+
+@dataclass
+class Assembler:
+    """Collects tensors and operators; several tensors may be views of one buffer.
+
+    Attributes:
+        tensors: Tensors so far, arena offsets not yet given.
+        roots: Per tensor, the tensor whose buffer it shares (itself if it owns one).
+        activations: What each graph value became.
+        absorbed: Nodes computed inside an operator before them.
+    """
+
+    tensors: list[Tensor] = field(default_factory=list)
+    roots: list[int] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+    activations: dict[ir.Value, Activation] = field(default_factory=dict)
+    absorbed: set[ir.Node] = field(default_factory=set)
+
+    def arena(self, name: str, dims: Dims) -> int:
+        """Add an activation tensor."""
+        self.tensors.append(Tensor(name, dims))
+        self.roots.append(len(self.roots))
+        return len(self.tensors) - 1
+
+    def constant(self, name: str, data: npt.NDArray[np.int8] | npt.NDArray[np.int32]) -> int:
+        """Add a constant; shapes shorter than four get 1 in front."""
+        n, h, w, c = (1,) * (4 - data.ndim) + data.shape
+        array = np.ascontiguousarray(data).reshape(n, h, w, c)
+        self.tensors.append(Tensor(name, (n, h, w, c), array))
+        self.roots.append(len(self.roots))
+        return len(self.tensors) - 1
+
+    def view(self, tensor: int, dims: Dims) -> int:
+        """Return a tensor that shows the same buffer with other dims."""
+        if self.tensors[tensor].dims == dims:
+            return tensor
+        root = self.roots[tensor]
+        for index, candidate in enumerate(self.tensors):
+            if self.roots[index] == root and candidate.dims == dims:
+                return index
+        self.tensors.append(Tensor(f"{self.tensors[root].name}:view", dims))
+        self.roots.append(root)
+        return len(self.tensors) - 1
+
+    def emit(self, op: Op, layer: str) -> None:
+        """Append an operator."""
+        self.ops.append(op)
+        self.layers.append(layer)
+
+    def arrange(self, value: Activation, order: Order, node: ir.Node) -> Activation:
+        """Return the activation laid out in `order`, transposing only if it is not.
+
+        Raises:
+            UnsupportedOpError: HT302, no transposition of four axes leads there.
+        """
+        if np.array_equal(value.order, order):
+            return value
+        mapping = np.empty_like(order)
+        mapping[order] = value.order
+        loops = digits(mapping)
+        plan = transposition(loops) if loops is not None else None
+        if plan is None:
+            raise UnsupportedOpError(
+                "HT302", label(node), "its input would need a transposition of over four axes",
+                "export the model without the reshape or transpose before it",
+            )  # fmt: skip
+        dims, perm = plan
+        source = self.view(value.tensor, (dims[0], dims[1], dims[2], dims[3]))
+        out: Dims = (dims[perm[0]], dims[perm[1]], dims[perm[2]], dims[perm[3]])
+        target = self.arena(f"{self.tensors[value.tensor].name}:transposed", out)
+        self.emit(Transpose(source, target, *perm), f"transpose before {node.name}")
+        return Activation(target, value.shape, order, value.grid)
+
+    def row_major(self, value: Activation, node: ir.Node) -> Activation:
+        """Return the activation laid out as its ONNX shape says."""
+        return self.arrange(value, identity(value.order.size), node)
+
+    def on_grid(self, value: Activation, grid: Grid, layer: str) -> Activation:
+        """Return the activation with codes on another grid, by a table if they differ."""
+        if value.grid == grid:
+            return value
+        table = requantize_table(
+            value.grid.scale, value.grid.zero_point, grid.scale, grid.zero_point
+        )
+        return self.through_table(value, table, grid, layer)
+
+    def through_table(
+        self, value: Activation, table: npt.NDArray[np.int8], grid: Grid, layer: str
+    ) -> Activation:
+        """Append a lookup; the layout stays."""
+        dims = self.tensors[value.tensor].dims
+        output = self.arena(layer, dims)
+        self.emit(Lookup(value.tensor, self.constant(f"{layer}:table", table), output), layer)
+        return Activation(output, value.shape, value.order, grid)
+
+
+Lowering = Callable[[Assembler, ir.Node], None]
+"""Appends the operators of one node and records what its outputs became."""

@@ -1,0 +1,242 @@
+"""Lowering of Conv, Gemm and MatMul: weights, biases and one multiplier per output channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from hardtack_converters import query
+from hardtack_converters.fixed_point import quantize_multiplier
+from hardtack_converters.lower.assembler import Activation, Assembler, Grid
+from hardtack_converters.lower.order import channels_last, identity
+from hardtack_converters.lower.reading import (
+    Codes,
+    activation_of,
+    bind,
+    codes_of,
+    grid_or_refuse,
+    target_of,
+)
+from hardtack_converters.lower.window import window_of
+from hardtack_converters.query import label
+from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.program import Conv2D, DepthwiseConv2D, Dims, FullyConnected
+
+IntArray = npt.NDArray[np.int64]
+ACC_LIMIT = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Weights of one operator, outputs first.
+
+    Attributes:
+        codes: int64 [O, ...], within [-128, 127].
+        scale: float32 [O] or [1].
+    """
+
+    codes: IntArray
+    scale: npt.NDArray[np.float32]
+
+
+def filter_of(node: ir.Node, value: ir.Value | None, out_axis: int) -> Filter:
+    """Return the weights of a node with the output axis first.
+
+    Raises:
+        UnsupportedOpError: HT302 not a constant, HT303 not int8 around zero, one scale per output.
+    """
+    weights = codes_of(value, node)
+    if weights is None:
+        raise UnsupportedOpError(
+            "HT302", label(node), "its weights are not a quantised constant",
+            "both factors computed at run time have no int8 kernel",
+        )  # fmt: skip
+    if weights.zero_point != 0 or np.abs(weights.codes).max(initial=0) > 128:
+        raise UnsupportedOpError(
+            "HT303", label(node), "its weights are not int8 with zero point 0",
+            "quantise weights to symmetric int8",
+        )  # fmt: skip
+    if weights.scale.size > 1 and weights.axis != out_axis % weights.codes.ndim:
+        raise UnsupportedOpError(
+            "HT303", label(node), f"its weight scales run along axis {weights.axis}",
+            "quantise weights per output channel",
+        )  # fmt: skip
+    return Filter(np.moveaxis(weights.codes, out_axis, 0), weights.scale)
+
+
+def bias_of(
+    node: ir.Node, value: ir.Value | None, scale: npt.NDArray[np.float64], outputs: int
+) -> IntArray:
+    """Return the bias as int32 codes of width `scale` = input scale * weight scale.
+
+    A bias kept on that grid is taken as it is; any other is rounded to it.
+    """
+    if value is None:
+        return np.zeros(outputs, np.int64)
+    kept = codes_of(value, node)
+    if kept is not None and _same_grid(kept, scale):
+        return kept.codes.ravel()
+    real = query.constant(value) if kept is None else query.dequantized(value)
+    if real is None:
+        raise UnsupportedOpError("HT302", label(node), "its bias is not a constant")
+    flat = np.broadcast_to(real.astype(np.float64).ravel(), (outputs,))
+    return np.rint(flat / scale).astype(np.int64)
+
+
+def _same_grid(bias: Codes, scale: npt.NDArray[np.float64]) -> bool:
+    return bias.zero_point == 0 and bool(np.allclose(bias.scale, scale, rtol=1e-4, atol=0))
+
+
+def product_scale(
+    grid: Grid, scale: npt.NDArray[np.float32], *, single: bool
+) -> npt.NDArray[np.float64]:
+    """Return input scale * weight scale as the reference multiplies them.
+
+    Args:
+        grid: Grid of the input.
+        scale: float32 [O] or [1].
+        single: True for one scale of a fully connected layer: the product is float32 there.
+    """
+    if single:
+        return (np.float32(grid.scale) * scale).astype(np.float64)
+    return np.asarray(grid.scale * scale.astype(np.float64))
+
+
+def multipliers(
+    node: ir.Node, product: npt.NDArray[np.float64], out: Grid
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+    """Return `mult` and `shift` per output channel, or one of each."""
+    try:
+        pairs = [quantize_multiplier(float(p) / out.scale) for p in product]
+    except ValueError as error:
+        raise UnsupportedOpError("HT303", label(node), str(error)) from error
+    mult = np.array([m for m, _ in pairs], np.int32)
+    shift = np.array([s for _, s in pairs], np.int8)
+    return mult, shift
+
+
+def fold_zero_point(node: ir.Node, bias: IntArray, rows: IntArray, in_zero: int) -> IntArray:
+    """Return bias - in_zero * sum(weights), having checked that no sum can leave int32.
+
+    Args:
+        node: For the message.
+        bias: int64 [O].
+        rows: Weight codes, int64 [O, K].
+        in_zero: Zero point of the input.
+
+    Raises:
+        UnsupportedOpError: HT304.
+    """
+    folded: IntArray = bias - in_zero * rows.sum(axis=1)
+    # |in| <= 128 for every code, in whatever order the kernel adds.
+    worst = np.abs(folded) + 128 * np.abs(rows).sum(axis=1)
+    if worst.max(initial=0) > ACC_LIMIT:
+        channel = int(worst.argmax())
+        raise UnsupportedOpError(
+            "HT304", label(node),
+            f"the sum of output channel {channel} can reach {int(worst[channel])}, over 2**31 - 1",
+            "retrain with weight decay, or split the layer",
+        )  # fmt: skip
+    return folded
+
+
+def lower_conv(asm: Assembler, node: ir.Node) -> None:
+    """Lower Conv in one or two dimensions; depthwise when every group has one input channel."""
+    value = activation_of(asm, node, 0)
+    weights = filter_of(node, query.input_at(node, 1), 0)
+    window = window_of(node, value.shape, weights.codes.shape[2:])
+    target = target_of(asm, node)
+    out = grid_or_refuse(target, node)
+    product = product_scale(value.grid, weights.scale, single=False)
+    outputs = weights.codes.shape[0]
+    bias = bias_of(node, query.input_at(node, 2), product, outputs)
+    flat = weights.codes.reshape(outputs, -1)
+    folded = fold_zero_point(node, bias, flat, value.grid.zero_point)
+    value = asm.arrange(value, channels_last(value.shape), node)
+    channels = value.shape[1]
+    source = asm.view(value.tensor, (1, window.height, window.width, channels))
+    shape = query.shape_of(node.outputs[0])
+    dims: Dims = (1, window.out_height, window.out_width, outputs)
+    result = asm.arena(str(node.outputs[0].name), dims)
+    kernels = weights.codes.reshape(outputs, -1, window.kernel_h, window.kernel_w)
+    group = query.int_attribute(node, "group", 1)
+    depthwise = group == channels > 1 and kernels.shape[1] == 1
+    codes = kernels[:, 0].transpose(1, 2, 0) if depthwise else kernels.transpose(0, 2, 3, 1)
+    mult, shift = multipliers(node, product, out)
+    kind = DepthwiseConv2D if depthwise else Conv2D
+    asm.emit(
+        kind(
+            source,
+            asm.constant(f"{node.name}:weights", codes.astype(np.int8)),
+            asm.constant(f"{node.name}:bias", folded.astype(np.int32)),
+            asm.constant(f"{node.name}:mult", mult),
+            asm.constant(f"{node.name}:shift", shift),
+            result,
+            *(window.stride_h, window.stride_w, window.dilation_h, window.dilation_w),
+            *(window.pad_top, window.pad_left, value.grid.zero_point, out.zero_point),
+            *target.code_bounds(out),
+        ),
+        str(node.name),
+    )
+    bind(asm, target, Activation(result, shape, channels_last(shape), out))
+
+
+def lower_gemm(asm: Assembler, node: ir.Node) -> None:
+    """Lower Gemm and MatMul by constant weights to fully_connected.
+
+    One row may lie in any order: the columns of the weights are put in the same order instead.
+    """
+    value = activation_of(asm, node, 0)
+    transposed = node.op_type == "Gemm" and query.int_attribute(node, "transB", 0) == 1
+    _check_gemm(node)
+    weights = filter_of(node, query.input_at(node, 1), 0 if transposed else 1)
+    outputs, inputs = weights.codes.shape
+    if not value.shape or value.shape[-1] != inputs:
+        raise UnsupportedOpError(
+            "HT302", label(node), f"{value.shape} times {inputs} x {outputs} does not match"
+        )
+    target = target_of(asm, node)
+    out = grid_or_refuse(target, node)
+    single = weights.scale.size == 1
+    product = product_scale(value.grid, weights.scale, single=single)
+    bias = bias_of(node, query.input_at(node, 2), product, outputs)
+    folded = fold_zero_point(node, bias, weights.codes, value.grid.zero_point)
+    rows = value.order.size // inputs
+    if rows > 1:
+        value = asm.row_major(value, node)
+    codes = np.empty_like(weights.codes)
+    codes[:, value.order.reshape(rows, inputs)[0]] = weights.codes
+    shape = query.shape_of(node.outputs[0])
+    result = asm.arena(str(node.outputs[0].name), (1, 1, rows, outputs))
+    mult, shift = multipliers(node, product, out)
+    asm.emit(
+        FullyConnected(
+            value.tensor,
+            asm.constant(f"{node.name}:weights", codes.astype(np.int8)),
+            asm.constant(f"{node.name}:bias", folded.astype(np.int32)),
+            asm.constant(f"{node.name}:mult", mult),
+            asm.constant(f"{node.name}:shift", shift),
+            result,
+            out.zero_point,
+            *target.code_bounds(out),
+        ),
+        str(node.name),
+    )
+    bind(asm, target, Activation(result, shape, identity(rows * outputs), out))
+
+
+def _check_gemm(node: ir.Node) -> None:
+    weights = query.input_at(node, 1)
+    rank = len(query.shape_of(weights)) if weights is not None else 0
+    if rank != 2:
+        raise UnsupportedOpError("HT302", label(node), f"weights of {rank} dimensions, not 2")
+    if node.op_type == "MatMul":
+        return
+    if query.int_attribute(node, "transA", 0):
+        raise UnsupportedOpError("HT302", label(node), "transA = 1")
+    for name in ("alpha", "beta"):
+        if query.float_attribute(node, name, 1.0) != 1.0:
+            raise UnsupportedOpError("HT302", label(node), f"{name} other than 1")

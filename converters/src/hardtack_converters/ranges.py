@@ -1,0 +1,87 @@
+"""Grids: how a real range, or a weight, is laid on int8 codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+CODES = 255
+"""Steps between the smallest and the largest of 256 codes."""
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny) * 128
+BIAS_LIMIT = 1 << 30
+"""Largest bias code: it leaves as much again to the products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The real values a tensor takes.
+
+    Attributes:
+        low: Smallest, finite.
+        high: Largest, finite, >= low.
+    """
+
+    low: float
+    high: float
+
+    def joined(self, other: Range) -> Range:
+        """Return the range that holds both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+def affine_grid(values: Range) -> tuple[float, int]:
+    """Return scale and zero point that spread a range, widened to hold 0, over -128..127.
+
+    0.0 is a code exactly: padding and Relu are exact. -10..30 gives -10 -> -128, 30 -> 127,
+    10 -> 0: TFLite's example of 0, 255, 128, moved by 128.
+
+    Returns:
+        A float32 scale > 0 and a zero point in -128..127.
+    """
+    low, high = min(values.low, 0.0), max(values.high, 0.0)
+    scale = float(np.float32((high - low) / CODES))
+    if scale < SMALLEST_SCALE:
+        return 1.0, 0
+    zero = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    assert scale * (zero - zero) == 0.0
+    return scale, zero
+
+
+def weight_scale(weights: FloatArray, axis: int | None) -> FloatArray:
+    """Return the symmetric scales of a weight: peak / 127.
+
+    Channels of zeros, or of subnormals, get scale 1 and codes 0.
+
+    Args:
+        weights: float32, finite.
+        axis: Of the output channels; None for one scale for all.
+
+    Returns:
+        float32 [size of axis] or [1], all > 0.
+    """
+    others = tuple(a for a in range(weights.ndim) if a != axis)
+    peak = np.abs(weights).max(axis=others if axis is not None else None, initial=0)
+    peak = np.atleast_1d(peak).astype(np.float64)
+    return np.where(peak > 127 * SMALLEST_SCALE, peak / 127, 1).astype(np.float32)
+
+
+def weight_codes(weights: FloatArray, scale: FloatArray, axis: int | None) -> npt.NDArray[np.int8]:
+    """Return round(weights / scale) within -127..127: dropping -128 keeps the range symmetric."""
+    spread = [1] * weights.ndim
+    if axis is not None:
+        spread[axis] = -1
+    codes = np.rint(weights.astype(np.float64) / scale.astype(np.float64).reshape(spread))
+    return np.clip(codes, -127, 127).astype(np.int8)
+
+
+def widened_for_bias(
+    scale: FloatArray, bias: npt.NDArray[np.float64], input_scale: float
+) -> FloatArray:
+    """Return weight scales large enough for the bias to fit int32 at input_scale * scale."""
+    needed = np.abs(bias) / (BIAS_LIMIT * input_scale)
+    least = needed if scale.size > 1 else needed.max(initial=0, keepdims=True)
+    return np.maximum(scale, least.astype(np.float32))

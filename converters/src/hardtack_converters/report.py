@@ -1,0 +1,66 @@
+"""What each operator of a program costs: rows for tables people read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hardtack_converters.memory import reads_of, written_by
+from hardtack_runtime.program import Conv2D, Dims, FullyConnected, Op, Program
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One operator.
+
+    Attributes:
+        name: From the source model.
+        operator: Of the kernel, `Conv2D`.
+        inputs: N H W C of each activation it reads.
+        output: N H W C.
+        weight_bytes: Constants it reads, as stored raw.
+        macs: Multiplications with accumulation.
+        live_bytes: Activations that it reads and writes.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[Dims, ...]
+    output: Dims
+    weight_bytes: int
+    macs: int
+    live_bytes: int
+
+
+def layer_rows(program: Program) -> tuple[LayerRow, ...]:
+    """Return one row per operator, in the order they run."""
+    return tuple(
+        _row(program, op, program.layers[index] if index < len(program.layers) else "")
+        for index, op in enumerate(program.ops)
+    )
+
+
+def _row(program: Program, op: Op, name: str) -> LayerRow:
+    tensors = program.tensors
+    reads = [tensors[index] for index in reads_of(op)]
+    output = tensors[written_by(op)]
+    moving = [tensor for tensor in reads if not tensor.is_constant]
+    places = {(tensor.offset, tensor.elements) for tensor in (*moving, output)}
+    return LayerRow(
+        name,
+        type(op).__name__,
+        tuple(tensor.dims for tensor in moving),
+        output.dims,
+        sum(int(tensor.data.nbytes) for tensor in reads if tensor.data is not None),
+        _macs(program, op, output.elements),
+        sum(elements for _, elements in places),
+    )
+
+
+def _macs(program: Program, op: Op, outputs: int) -> int:
+    """Return multiplications: outputs times the weights that each of them reads."""
+    if isinstance(op, (Conv2D, FullyConnected)):
+        weights = program.tensors[op.weights].dims
+        channels = program.tensors[op.output].dims[3]
+        return outputs * (math.prod(weights) // channels)
+    return 0
