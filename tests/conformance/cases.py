@@ -82,6 +82,9 @@ CONVOLUTIONS: tuple[tuple[Any, ...], ...] = (
     (7, 7, 3, 1, (7, 7), (1, 1), (1, 1), False, NONE, True),
     (8, 8, 8, 8, (3, 3), (1, 1), (1, 1), True, NONE, False),
     (3, 3, 2, 6, (5, 5), (1, 1), (1, 1), True, NONE, True),
+    (4, 5, 256, 6, (3, 3), (1, 1), (1, 1), True, RELU, True),  # longer than a window's buffer
+    (6, 6, 256, 5, (3, 3), (1, 2), (2, 2), True, NONE, True),
+    (4, 4, 6, 71, (2, 2), (1, 1), (1, 1), False, NONE, True),
 )
 
 
@@ -158,6 +161,7 @@ def fully_connected(rng: Rng) -> Iterator[Case]:
     table = (
         (1, 10, 7, NONE, False, True),
         (1, 640, 128, RELU, False, True),
+        (2, 2500, 39, NONE, True, True),
         (3, 33, 4, RELU6, False, True),
         (5, 16, 10, NONE, True, True),
         (1, 64, 12, NONE, True, False),
