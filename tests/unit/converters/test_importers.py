@@ -162,7 +162,7 @@ def test_deeply_nested_protobuf_is_contained() -> None:
     for _ in range(5000):
         nested = b"\x0a" + _varint(len(nested)) + nested
     graph = b"\x3a" + _varint(len(nested)) + nested
-    assert _error(b"\x08\x08" + graph).code == "HT204"
+    assert _error(b"\x08\x08" + graph).code in {"HT204", "HT206"}
 
 
 def _varint(value: int) -> bytes:

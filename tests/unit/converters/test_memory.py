@@ -27,8 +27,7 @@ def test_buffers_alive_together_never_overlap(made: list[Buffer]) -> None:
         for j in range(i):
             if one.meets(made[j]):
                 assert (
-                    offsets[i] + one.size <= offsets[j]
-                    or offsets[j] + made[j].size <= offsets[i]
+                    offsets[i] + one.size <= offsets[j] or offsets[j] + made[j].size <= offsets[i]
                 )
 
 
