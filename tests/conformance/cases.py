@@ -82,6 +82,9 @@ CONVOLUTIONS: tuple[tuple[Any, ...], ...] = (
     (7, 7, 3, 1, (7, 7), (1, 1), (1, 1), False, NONE, True),
     (8, 8, 8, 8, (3, 3), (1, 1), (1, 1), True, NONE, False),
     (3, 3, 2, 6, (5, 5), (1, 1), (1, 1), True, NONE, True),
+    (4, 5, 256, 6, (3, 3), (1, 1), (1, 1), True, RELU, True),  # longer than a window's buffer
+    (6, 6, 256, 5, (3, 3), (1, 2), (2, 2), True, NONE, True),
+    (4, 4, 6, 71, (2, 2), (1, 1), (1, 1), False, NONE, True),
 )
 
 
@@ -158,6 +161,7 @@ def fully_connected(rng: Rng) -> Iterator[Case]:
     table = (
         (1, 10, 7, NONE, False, True),
         (1, 640, 128, RELU, False, True),
+        (2, 2500, 39, NONE, True, True),
         (3, 33, 4, RELU6, False, True),
         (5, 16, 10, NONE, True, True),
         (1, 64, 12, NONE, True, False),
@@ -274,8 +278,8 @@ def layouts(rng: Rng) -> Iterator[Case]:
         op = SingleOp("TRANSPOSE", (source, order), out, "TransposeOptions")
         yield Case(f"transpose-{''.join(map(str, perm))}", op)
     source = activation(rng, (1, 4, 5, 6))
-    shape = FileTensor((2,), data=np.array((4, 30), np.int32))
-    op = SingleOp("RESHAPE", (source, shape), like(source, (4, 30)), "ReshapeOptions",
+    target = FileTensor((2,), data=np.array((4, 30), np.int32))
+    op = SingleOp("RESHAPE", (source, target), like(source, (4, 30)), "ReshapeOptions",
                   {"newShape": [4, 30]})  # fmt: skip
     yield Case("reshape", op)
 

@@ -45,9 +45,7 @@ class Oracle:
     ) -> None:
         self._worker.shutdown()
 
-    def run(
-        self, model: bytes, batches: Sequence[Sequence[Int8Array]]
-    ) -> list[list[Int8Array]]:
+    def run(self, model: bytes, batches: Sequence[Sequence[Int8Array]]) -> list[list[Int8Array]]:
         """Run a model on several inputs.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
@@ -63,9 +63,8 @@ def write(op: SingleOp) -> bytes:
     buffers = [schema.BufferT()]
     places = [_add(graph, buffers, t, i) if t else -1 for i, t in enumerate(op.inputs)]
     graph.outputs = [_add(graph, buffers, op.output, len(places))]
-    graph.inputs = [
-        place for place, t in zip(places, op.inputs, strict=True) if t is not None and t.data is None
-    ]
+    pairs = zip(places, op.inputs, strict=True)
+    graph.inputs = [place for place, t in pairs if t is not None and t.data is None]
     graph.operators = [_operator(op, places, graph.outputs)]
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, op.kind)

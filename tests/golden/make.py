@@ -43,9 +43,10 @@ class Builder:
         self.tensors.append(p.Tensor("", shaped.shape, shaped))  # type: ignore[arg-type]
         return len(self.tensors) - 1
 
-    def weights(self, *shape: int, kept: float = 1.0) -> int:
-        """Add Laplace-distributed weights, some of them pruned."""
+    def weights(self, *shape: int, kept: float = 1.0, dead: int = 0) -> int:
+        """Add Laplace-distributed weights: a share of them kept, the first channels dead."""
         values = self.rng.laplace(0, 12, shape).clip(-127, 127).round()
+        values[:dead] = 0
         return self.constant(np.where(self.rng.random(shape) < kept, values, 0).astype(np.int8))
 
     def requantise(self, channels: int) -> tuple[int, int, int]:
@@ -93,10 +94,13 @@ def every_op_program() -> p.Program:
     turned = b.place(1, 16, 3, 3)
     b.ops.append(p.Transpose(mean, turned, 0, 3, 1, 2))
     dense = b.place(1, 1, 1, 64)
-    b.ops.append(p.FullyConnected(turned, b.weights(64, 144, kept=0.1), *b.requantise(64), dense,
+    b.ops.append(p.FullyConnected(turned, b.weights(64, 144, dead=9), *b.requantise(64), dense,
+                                  0, -128, 127))  # fmt: skip
+    sparse = b.place(1, 1, 1, 64)
+    b.ops.append(p.FullyConnected(dense, b.weights(64, 64, kept=0.1), *b.requantise(64), sparse,
                                   0, -128, 127))  # fmt: skip
     reduced = b.place(1, 1, 1, 16)
-    b.ops.append(p.Mean(dense, reduced, 1, 4, 16, 0, Q30, -1, 0))
+    b.ops.append(p.Mean(sparse, reduced, 1, 4, 16, 0, Q30, -1, 0))
     scores = b.place(1, 1, 1, 16)
     b.ops.append(p.Softmax(reduced, scores, 1, 16, Q30, 5, -31))
     return b.program(x, scores)

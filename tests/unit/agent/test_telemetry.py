@@ -42,8 +42,7 @@ def test_merging_parts_gives_the_window_of_the_whole(
 ) -> None:
     cut, other = sorted((first, second))
     parts = [
-        record(EMPTY, all_of_them[a:b], 1007)
-        for a, b in ((0, cut), (cut, other), (other, None))
+        record(EMPTY, all_of_them[a:b], 1007) for a, b in ((0, cut), (cut, other), (other, None))
     ]
     whole = record(EMPTY, all_of_them, 1007)
     assert counts(merge(merge(parts[0], parts[1]), parts[2])) == counts(whole)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hardtack_agent.events import (
+    Action,
     Activate,
     Ask,
     BlockArrived,
@@ -55,11 +56,12 @@ def block(offer: Offer, data: bytes, index: int) -> BlockArrived:
     return BlockArrived(head, index, data[index * size : (index + 1) * size])
 
 
-def after(*events: Event, start: Saved = RUNNING) -> tuple[State, list[object]]:
-    state, actions = State(saved=start), []
+def after(*events: Event, start: Saved = RUNNING) -> tuple[State, list[Action]]:
+    state = State(saved=start)
+    actions: list[Action] = []
     for event in events:
         state, more = step(state, event)
-        actions = list(more)
+        actions = more
     return state, actions
 
 
@@ -68,7 +70,7 @@ FETCHED = (LISTED, Reserved(frozenset()), block(NEW, DATA, 0), block(NEW, DATA, 
 ON_TRIAL = (*FETCHED, GOOD, Switched())
 
 
-def kinds(actions: list[object]) -> list[type]:
+def kinds(actions: list[Action]) -> list[type]:
     return [type(action) for action in actions]
 
 
@@ -217,7 +219,7 @@ def events_for(state: State) -> Iterator[Event]:
         yield Started({**found, ("digits", state.saved.target): state.saved.job.sha256})
 
 
-def check(before: State, event: Event, state: State, actions: list[object]) -> None:
+def check(before: State, event: Event, state: State, actions: list[Action]) -> None:
     """What must hold after any step from any state."""
     slots = state.saved.models["digits"]
     assert slots.active is not None
@@ -249,7 +251,7 @@ def test_every_reachable_state_keeps_the_promises() -> None:
         for event in events_for(before):
             state, actions = step(before, event)
             steps += 1
-            check(before, event, state, list(actions))
+            check(before, event, state, actions)
             state = replace(state, bad_blocks=0)
             if repr(state) not in seen:
                 seen.add(repr(state))

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardtack_runtime.bundle import PAYLOAD_OFFSET, pack, read_header, unpack, verify
+from hardtack_runtime.bundle import (
+    PAYLOAD_OFFSET,
+    pack,
+    read_contract,
+    read_header,
+    unpack,
+    verify,
+)
 from hardtack_runtime.errors import BundleError, GateError, HardtackError, TrustError
 from hardtack_runtime.program import encode_program
 from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
@@ -156,3 +163,9 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     KEY.save(tmp_path / "a.key")
     with pytest.raises(TrustError, match="already there"):
         SigningKey.generate().save(tmp_path / "a.key")
+
+
+def test_a_contract_is_read_without_the_program(bundle: bytes) -> None:
+    whole, contract = unpack(bundle), read_contract(bundle)
+    assert (contract.header, contract.manifest) == (whole.header, whole.manifest)
+    assert contract.golden == whole.golden

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hardtack_runtime import huffman
+from hardtack_runtime import huffman, masking
 from hardtack_runtime.errors import BundleError
 from hardtack_runtime.packing import Coding, entropy_bytes, pack_constants
 
@@ -117,19 +117,57 @@ def test_a_damaged_stream_never_decodes_past_its_end(x: np.ndarray, data: st.Dat
 
 def test_each_tensor_gets_its_smallest_coding() -> None:
     rng = np.random.default_rng(0)
-    noise = rng.integers(-128, 128, 5000).astype(np.int8)
-    laplace = rng.laplace(0, 6, 5000).clip(-128, 127).astype(np.int8)
-    pruned = np.where(rng.random(5000) < 0.05, laplace, 0).astype(np.int8)
-    bias = rng.integers(-1000, 1000, 50).astype(np.int32)
-    packed = pack_constants([noise, laplace, pruned, bias])
+    shape = (50, 1, 1, 100)
+    noise = rng.integers(-128, 128, shape).astype(np.int8)
+    laplace = rng.laplace(0, 6, shape).clip(-128, 127).astype(np.int8)
+    pruned = np.where(rng.random(shape) < 0.05, laplace, 0).astype(np.int8)
+    dead = laplace.copy()
+    dead[::4] = 0
+    dead[..., 3:9] = 0
+    wide = rng.integers(-(2**30), 2**30, (1, 1, 1, 50)).astype(np.int32)
+    bias = rng.integers(-30000, 30000, (1, 1, 1, 50)).astype(np.int32)
+    packed = pack_constants([noise, laplace, pruned, dead, wide, bias])
     chosen = [stored.coding for stored in packed.constants]
-    assert chosen == [Coding.RAW, Coding.DENSE_HUFF, Coding.GAP_HUFF, Coding.RAW]
+    assert chosen == [
+        Coding.RAW, Coding.DENSE_HUFF, Coding.GAP_HUFF, Coding.MASKED_HUFF, Coding.RAW,
+        Coding.NARROW,
+    ]  # fmt: skip
     assert len(packed.constants[1].data) < 1.02 * entropy_bytes(laplace) + 16
+    assert len(packed.constants[5].data) == 100
 
 
 def test_small_tensors_share_a_table() -> None:
     rng = np.random.default_rng(1)
-    tensors = [rng.laplace(0, 8, 400).clip(-128, 127).astype(np.int8) for _ in range(10)]
-    packed = pack_constants([t.astype(np.int8) for t in tensors])
+    shape = (4, 1, 1, 100)
+    tensors = [rng.laplace(0, 8, shape).clip(-128, 127).astype(np.int8) for _ in range(10)]
+    packed = pack_constants(list(tensors))
     assert len(packed.tables) < 4
     assert all(stored.coding == Coding.DENSE_HUFF for stored in packed.constants)
+
+
+def test_a_table_that_does_not_pay_is_left_out() -> None:
+    tiny = np.arange(-20, 20, dtype=np.int8).reshape(1, 1, 1, 40)
+    packed = pack_constants([tiny])
+    assert packed.tables == ()
+    assert packed.constants[0].coding == Coding.RAW
+
+
+@given(
+    hnp.arrays(np.int8, hnp.array_shapes(min_dims=4, max_dims=4, max_side=9)), st.data()
+)  # fmt: skip
+def test_a_mask_leaves_out_dead_rows_and_columns_and_nothing_else(
+    x: np.ndarray, data: st.DataObject
+) -> None:
+    x = x.copy()
+    rows, inner, columns = masking.view(x.shape)
+    folded = x.reshape(rows, inner, columns)
+    folded[data.draw(hnp.arrays(np.bool_, rows))] = 0
+    folded[:, :, data.draw(hnp.arrays(np.bool_, columns))] = 0
+    mask = masking.find(x)
+    if mask is None:
+        return
+    read, size = masking.read(mask.encode(), x.shape)
+    assert size == mask.size
+    live = masking.compact(x, read)
+    assert live.size < x.size
+    assert np.array_equal(masking.expand(live, read, x.shape), x)

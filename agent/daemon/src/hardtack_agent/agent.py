@@ -94,9 +94,10 @@ class Agent:
 
     def run(self) -> None:
         """Work until `stop` is called."""
-        for name in self._updater.saved.models:
-            self._activate(name)
         self._updater.start()
+        for name, pair in self._updater.saved.models.items():
+            if pair.active is not None:
+                self._activate(name)
         self._server.start()
         self._connection.start()
         self._flush_at = time.monotonic() + self._config.telemetry_period_s
@@ -127,14 +128,17 @@ class Agent:
         try:
             work = self._inbox.get(timeout=max(0.0, wake - time.monotonic()))
         except queue.Empty:
-            self._on_time(time.monotonic())
-            return
+            work = self._on_time
         try:
             work()
         except HardtackError as error:
             _log.warning("%s: %s", error.code, error)
+        except Exception:
+            # A retained message that trips over a fault of ours must not end us at every start.
+            _log.exception("a message could not be handled")
 
-    def _on_time(self, now: float) -> None:
+    def _on_time(self) -> None:
+        now = time.monotonic()
         if now >= self._flush_at:
             self._flush_at = now + self._config.telemetry_period_s
             self._flush()
@@ -163,9 +167,9 @@ class Agent:
         self._publish_birth()
         self._connection.publish(self._up("state"), self._online(True), retain=True)
         self._send("rq", Request(ask="jobs"))
+        self._asks = self._resends = 0
         if self._updater.fetching:
             self._updater.handle(Timeout())
-        self._resends = 0
         self._send_telemetry()
 
     def _receive(self, kind: str, payload: bytes) -> None:

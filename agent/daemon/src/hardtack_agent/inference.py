@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hardtack_runtime.interpreter import Interpreter
 
 from hardtack_agent.prediction import FloatArray, Prediction
 from hardtack_agent.telemetry import Outcome, Window
-from hardtack_runtime.bundle import unpack
+from hardtack_runtime.bundle import read_contract
 from hardtack_runtime.errors import DeviceError
+from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.manifest import Manifest
 
 Recorder = Callable[[Window, Outcome], None]
@@ -24,10 +24,10 @@ class _Loaded:
     """A bundle ready to run; one arena, so one caller at a time."""
 
     def __init__(self, data: bytes) -> None:
-        bundle = unpack(data)
-        self.manifest: Manifest = bundle.manifest
-        self.version = bundle.header.version
-        self.model_id = bundle.header.model_id
+        contract = read_contract(data)
+        self.manifest: Manifest = contract.manifest
+        self.version = contract.header.version
+        self.model_id = contract.header.model_id
         self.interpreter = Interpreter(data)
         self.lock = threading.Lock()
 

@@ -1,6 +1,6 @@
 """The prediction socket: a thread per client, one reply per request, whatever comes in.
 
-Source: SPEC section 4.5.
+Source: SPEC section 4.4.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ When `max_records` records wait, windows stay open and grow: coarser in time, no
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +145,7 @@ class Spool:
         Returns:
             The boot id and at most `limit` (seq, window) pairs, oldest first.
         """
-        with self._lock:
+        with self._reading():
             rows = self._db.execute(
                 "SELECT boot, seq, window FROM records WHERE ord = (SELECT min(ord) FROM records)"
                 " ORDER BY seq LIMIT ?",
@@ -172,12 +173,12 @@ class Spool:
 
     def waiting(self) -> int:
         """Return how many finished records wait."""
-        with self._lock:
+        with self._reading():
             return self._waiting()
 
     def totals(self) -> Totals:
         """Return what was ever finished on this device."""
-        with self._lock:
+        with self._reading():
             row = self._db.execute(
                 "SELECT records, samples, errors, labelled, correct FROM totals"
             ).fetchone()
@@ -187,6 +188,14 @@ class Spool:
         """Close the file; open windows stay in it and are finished at the next start."""
         with self._lock:
             self._db.close()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise _failed(self._path, error) from error
 
     def _enter_boot(self) -> None:
         (last,) = self._db.execute("SELECT coalesce(max(ord), 0) FROM boots").fetchone()

@@ -33,14 +33,13 @@ class Verdict:
 
 def try_bundle(data: bytes) -> Verdict:
     """Build the interpreter and replay every golden vector, here and now."""
+    from hardtack_runtime.bundle import read_contract
     from hardtack_runtime.golden import replay
     from hardtack_runtime.interpreter import Interpreter
 
-    from hardtack_runtime.bundle import unpack
-
     try:
-        bundle = unpack(data)
-        replay(Interpreter(data), bundle.golden, bundle.program.layers)
+        contract = read_contract(data)
+        replay(Interpreter(data), contract.golden, contract.manifest.layers)
     except HardtackError as error:
         return Verdict(error.code, str(error))
     return Verdict()

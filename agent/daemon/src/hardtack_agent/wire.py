@@ -1,6 +1,6 @@
 """The frames of the prediction socket: u32 length (little-endian), then one CBOR map.
 
-Source: SPEC section 4.5.
+Source: SPEC section 4.4.
 """
 
 from __future__ import annotations

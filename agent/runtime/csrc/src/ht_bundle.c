@@ -3,7 +3,8 @@
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
 
-#define ENTRY_SIZE 32u
+#define ENTRY_SIZE 16u
+#define SECTION_TABLE_SIZE (4u * HT_SECTIONS)
 #define MAX_MEMORY (1u << 30) /* arena and unpack memory: sums below never wrap */
 
 /* In the header, bytes. */
@@ -16,17 +17,23 @@ enum {
     AT_ARENA_SIZE = 128,
     AT_UNPACKED_SIZE = 132,
     AT_RESERVED_B = 144,
-    AT_SIGNATURE = 192
+    AT_SIGNATURE = 160
 };
-
-static const char tags[HT_SECTIONS][5] = {"META", "PROG", "TENS", "HUFF", "DATA", "GOLD"};
 
 static uint32_t round_up(uint32_t value, uint32_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
+static uint32_t element_size(const ht_tensor *tensor) {
+    return tensor->dtype == HT_INT32 ? 4 : 1;
+}
+
+int ht_is_coded(const ht_tensor *tensor) {
+    return tensor->coding > HT_RAW;
+}
+
 uint32_t ht_unpacked_bytes(const ht_tensor *tensor) {
-    return round_up((uint32_t)tensor->elements, 16);
+    return round_up((uint32_t)tensor->elements * element_size(tensor), 16);
 }
 
 static ht_status read_header(const uint8_t *bytes, size_t size, ht_bundle *bundle) {
@@ -46,7 +53,7 @@ static ht_status read_header(const uint8_t *bytes, size_t size, ht_bundle *bundl
     if (bundle->total_size > size) {
         return HT_ERR_TRUNCATED;
     }
-    if (bundle->total_size % 8 != 0 || bundle->total_size > MAX_MEMORY ||
+    if (bundle->total_size % 4 != 0 || bundle->total_size > MAX_MEMORY ||
         bundle->total_size < HT_HEADER_SIZE || load32_le(bytes + AT_PAYLOAD) != HT_HEADER_SIZE ||
         !all_zero(bytes + AT_RESERVED_A, 4) ||
         !all_zero(bytes + AT_RESERVED_B, AT_SIGNATURE - AT_RESERVED_B) ||
@@ -58,31 +65,26 @@ static ht_status read_header(const uint8_t *bytes, size_t size, ht_bundle *bundl
 }
 
 static ht_status read_sections(ht_bundle *bundle) {
-    const uint8_t *table = bundle->bytes + HT_HEADER_SIZE;
-    const uint32_t table_size = 8 + 16 * HT_SECTIONS;
-    if (bundle->total_size < HT_HEADER_SIZE + table_size) {
+    if (bundle->total_size - HT_HEADER_SIZE < SECTION_TABLE_SIZE) {
         return HT_ERR_SECTION;
     }
-    if (load32_le(table) != HT_SECTIONS || load32_le(table + 4) != 0) {
-        return HT_ERR_SECTION;
-    }
-    uint32_t end = HT_HEADER_SIZE + table_size;
+    const uint8_t *sizes = bundle->bytes + HT_HEADER_SIZE;
+    uint32_t at = HT_HEADER_SIZE + SECTION_TABLE_SIZE;
     for (int i = 0; i < HT_SECTIONS; i++) {
-        const uint8_t *entry = table + 8 + 16 * i;
-        const uint32_t start = round_up(end, 8);
-        const uint32_t size = load32_le(entry + 8);
-        if (memcmp(entry, tags[i], 4) != 0 || load32_le(entry + 4) != start ||
-            load32_le(entry + 12) != 0 || start > bundle->total_size ||
-            size > bundle->total_size - start || !all_zero(bundle->bytes + end, start - end)) {
+        const uint32_t size = load32_le(sizes + 4 * i);
+        if (size > bundle->total_size - at) {
             return HT_ERR_SECTION;
         }
-        bundle->section[i].bytes = bundle->bytes + start;
+        bundle->section[i].bytes = bundle->bytes + at;
         bundle->section[i].size = size;
-        end = start + size;
+        /* Both are multiples of 4, so rounding up does not leave the file. */
+        const uint32_t next = round_up(at + size, 4);
+        if (!all_zero(bundle->bytes + at + size, next - at - size)) {
+            return HT_ERR_SECTION;
+        }
+        at = next;
     }
-    const int padded = round_up(end, 8) == bundle->total_size &&
-                       all_zero(bundle->bytes + end, bundle->total_size - end);
-    return padded ? HT_OK : HT_ERR_SECTION;
+    return at == bundle->total_size ? HT_OK : HT_ERR_SECTION;
 }
 
 /* Walk HUFF: how many bytes table `at` takes, or 0 when it does not fit. */
@@ -137,73 +139,88 @@ ht_status ht_bundle_code_table(const ht_bundle *bundle, uint32_t index, ht_span 
 static ht_status read_dims(const uint8_t *entry, ht_tensor *tensor) {
     uint64_t elements = 1;
     for (int i = 0; i < 4; i++) {
-        const uint32_t dim = load32_le(entry + 4 + 4 * i);
-        if (dim == 0 || dim >= 1u << 28) {
-            return HT_ERR_TENSOR;
-        }
-        elements *= dim;
-        if (elements >= 1u << 28) {
-            return HT_ERR_TENSOR;
-        }
-        tensor->dims[i] = (int32_t)dim;
+        tensor->dims[i] = (int32_t)load16_le(entry + 4 + 2 * i);
+        elements *= (uint64_t)tensor->dims[i];
+    }
+    if (elements == 0 || elements >= 1u << 28) {
+        return HT_ERR_TENSOR;
     }
     tensor->elements = (int32_t)elements;
     return HT_OK;
 }
 
-static ht_status read_entry(const uint8_t *entry, ht_tensor *tensor) {
+/* Find the stored bytes of a constant: coded ones have their length in front. */
+static ht_status read_stored(const ht_span *data, ht_tensor *tensor) {
+    if (tensor->offset % 4 != 0 || tensor->offset > data->size) {
+        return HT_ERR_TENSOR;
+    }
+    tensor->stored_size = (uint32_t)tensor->elements * element_size(tensor);
+    if (ht_is_coded(tensor)) {
+        if (data->size - tensor->offset < 4) {
+            return HT_ERR_TENSOR;
+        }
+        tensor->stored_size = load32_le(data->bytes + tensor->offset);
+        tensor->offset += 4;
+    }
+    return tensor->stored_size <= data->size - tensor->offset ? HT_OK : HT_ERR_TENSOR;
+}
+
+static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *tensor) {
+    const uint8_t *entry = bundle->section[HT_TENS].bytes + 4 + index * ENTRY_SIZE;
     tensor->dtype = entry[0];
-    tensor->place = entry[1];
-    tensor->coding = entry[2];
-    tensor->offset = load32_le(entry + 20);
-    tensor->stored_size = load32_le(entry + 24);
-    tensor->table = entry[28];
-    tensor->gap_table = entry[29];
-    return read_dims(entry, tensor);
+    tensor->coding = entry[1];
+    tensor->table = entry[2];
+    tensor->gap_table = entry[3];
+    tensor->place = tensor->coding == HT_UNSTORED ? HT_ARENA : HT_CONSTANT;
+    tensor->offset = load32_le(entry + 12);
+    tensor->stored_size = 0;
+    const ht_status status = read_dims(entry, tensor);
+    if (status != HT_OK || tensor->place == HT_ARENA) {
+        return status;
+    }
+    return read_stored(&bundle->section[HT_DATA], tensor);
 }
 
 static int arena_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
     const uint32_t size = (uint32_t)tensor->elements;
-    return tensor->dtype == HT_INT8 && tensor->coding == HT_RAW && tensor->table == 0 &&
-           tensor->gap_table == 0 && tensor->stored_size == 0 && tensor->offset % 16 == 0 &&
-           tensor->offset <= bundle->arena_size && size <= bundle->arena_size - tensor->offset;
+    return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0 &&
+           tensor->offset % 16 == 0 && tensor->offset <= bundle->arena_size &&
+           size <= bundle->arena_size - tensor->offset;
 }
 
+/* Does the coding suit the type, and are its tables there? */
 static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
-    const uint32_t data_size = bundle->section[HT_DATA].size;
     const uint32_t tables = load32_le(bundle->section[HT_HUFF].bytes);
-    if (tensor->offset % 4 != 0 || tensor->offset > data_size ||
-        tensor->stored_size > data_size - tensor->offset) {
+    switch (tensor->coding) {
+    case HT_RAW:
+        return tensor->table == 0 && tensor->gap_table == 0;
+    case HT_NARROW:
+        return tensor->dtype == HT_INT32 && tensor->table == 0 && tensor->gap_table == 0;
+    case HT_DENSE_HUFF:
+    case HT_MASKED_HUFF:
+        return tensor->dtype == HT_INT8 && tensor->table < tables && tensor->gap_table == 0;
+    case HT_GAP_HUFF:
+        return tensor->dtype == HT_INT8 && tensor->table < tables && tensor->gap_table < tables;
+    default:
         return 0;
     }
-    if (tensor->coding == HT_RAW) {
-        const uint32_t width = tensor->dtype == HT_INT32 ? 4 : 1;
-        return tensor->table == 0 && tensor->gap_table == 0 &&
-               tensor->stored_size == (uint32_t)tensor->elements * width;
-    }
-    const int gaps_fit = tensor->coding == HT_GAP_HUFF ? tensor->gap_table < tables
-                                                       : tensor->gap_table == 0;
-    return tensor->dtype == HT_INT8 && tensor->coding <= HT_GAP_HUFF && tensor->table < tables &&
-           gaps_fit;
 }
 
 static ht_status check_tensors(ht_bundle *bundle) {
     const ht_span *tens = &bundle->section[HT_TENS];
-    if (tens->size < 8 || load32_le(tens->bytes + 4) != 0) {
+    if (tens->size < 4) {
         return HT_ERR_TENSOR;
     }
     bundle->tensor_count = load32_le(tens->bytes);
     if (bundle->tensor_count == 0 || bundle->tensor_count > 16384 ||
-        tens->size != 8 + bundle->tensor_count * ENTRY_SIZE) {
+        tens->size != 4 + bundle->tensor_count * ENTRY_SIZE) {
         return HT_ERR_TENSOR;
     }
     uint64_t unpacked = 0;
     for (uint32_t i = 0; i < bundle->tensor_count; i++) {
-        const uint8_t *entry = tens->bytes + 8 + i * ENTRY_SIZE;
         ht_tensor tensor;
-        const int reserved_clear = entry[3] == 0 && load16_le(entry + 30) == 0;
-        if (!reserved_clear || read_entry(entry, &tensor) != HT_OK ||
-            (tensor.dtype != HT_INT8 && tensor.dtype != HT_INT32) || tensor.place > HT_CONSTANT) {
+        if (read_entry(bundle, i, &tensor) != HT_OK ||
+            (tensor.dtype != HT_INT8 && tensor.dtype != HT_INT32)) {
             return HT_ERR_TENSOR;
         }
         const int sound = tensor.place == HT_ARENA ? arena_entry_is_sound(bundle, &tensor)
@@ -211,7 +228,7 @@ static ht_status check_tensors(ht_bundle *bundle) {
         if (!sound) {
             return HT_ERR_TENSOR;
         }
-        unpacked += tensor.coding != HT_RAW ? ht_unpacked_bytes(&tensor) : 0;
+        unpacked += ht_is_coded(&tensor) ? ht_unpacked_bytes(&tensor) : 0;
     }
     return unpacked == bundle->unpacked_size ? HT_OK : HT_ERR_TENSOR;
 }
@@ -228,7 +245,7 @@ ht_status ht_bundle_open(const void *bytes, size_t size, ht_bundle *bundle) {
     if (bytes == NULL || bundle == NULL || !machine_is_little_endian()) {
         return HT_ERR_ARGUMENT;
     }
-    if ((uintptr_t)bytes % 8 != 0) {
+    if ((uintptr_t)bytes % 4 != 0) {
         return HT_ERR_ALIGNMENT;
     }
     ht_status status = read_header(bytes, size, bundle);
@@ -248,5 +265,5 @@ ht_status ht_bundle_tensor(const ht_bundle *bundle, uint32_t index, ht_tensor *t
     if (index >= bundle->tensor_count) {
         return HT_ERR_ARGUMENT;
     }
-    return read_entry(bundle->section[HT_TENS].bytes + 8 + index * ENTRY_SIZE, tensor);
+    return read_entry(bundle, index, tensor);
 }

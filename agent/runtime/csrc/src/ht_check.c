@@ -37,15 +37,14 @@ static int activation(const ht_bundle *bundle, const ht_operator *op, uint32_t f
     return tensor_of(bundle, op, field, tensor) && tensor->dtype == HT_INT8;
 }
 
-static int constant(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
-                    ht_dtype dtype, ht_tensor *tensor) {
+static int constant(const ht_bundle *bundle, const ht_operator *op, uint32_t field, ht_dtype dtype,
+                    ht_tensor *tensor) {
     return tensor_of(bundle, op, field, tensor) && tensor->dtype == dtype &&
            tensor->place == HT_CONSTANT;
 }
 
 static int output(const ht_bundle *bundle, const ht_operator *op, ht_tensor *tensor) {
-    return tensor_of(bundle, op, ht_output_field(op->opcode), tensor) &&
-           tensor->place == HT_ARENA;
+    return tensor_of(bundle, op, ht_output_field(op->opcode), tensor) && tensor->place == HT_ARENA;
 }
 
 static int overlap(const ht_tensor *a, const ht_tensor *b) {

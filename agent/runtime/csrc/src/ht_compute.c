@@ -40,8 +40,8 @@ static void run_convolution(ht_model *model, const ht_operator *op) {
         ht_conv_2d_s8(in, ht_dims_of(&in_tensor), weights, weights_tensor.dims[3], bias, &window,
                       in_zero, &stage, out, ht_dims_of(&out_tensor));
     } else {
-        ht_depthwise_conv_2d_s8(in, ht_dims_of(&in_tensor), weights, bias, &window, in_zero,
-                                &stage, out, ht_dims_of(&out_tensor));
+        ht_depthwise_conv_2d_s8(in, ht_dims_of(&in_tensor), weights, bias, &window, in_zero, &stage,
+                                out, ht_dims_of(&out_tensor));
     }
 }
 
@@ -135,8 +135,8 @@ static void run_pool(ht_model *model, const ht_operator *op) {
         ht_max_pool_2d_s8(in, ht_dims_of(&in_tensor), &window, ht_field(op, 8), ht_field(op, 9),
                           out, ht_dims_of(&out_tensor));
     } else {
-        ht_average_pool_2d_s8(in, ht_dims_of(&in_tensor), &window, ht_field(op, 8),
-                              ht_field(op, 9), out, ht_dims_of(&out_tensor));
+        ht_average_pool_2d_s8(in, ht_dims_of(&in_tensor), &window, ht_field(op, 8), ht_field(op, 9),
+                              out, ht_dims_of(&out_tensor));
     }
 }
 

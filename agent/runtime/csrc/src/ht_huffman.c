@@ -1,11 +1,12 @@
 #include "hardtack/ht_huffman.h"
 
 #include "ht_load.h"
+#include "ht_vector.h"
 
 /* ---- Code tables */
 
 static unsigned length_of(const uint8_t *lengths, unsigned index) {
-    return (lengths[index / 2] >> (index % 2 * 4)) & 15u;
+    return ((unsigned)lengths[index / 2] >> (index % 2 * 4)) & 15u;
 }
 
 static ht_status count_lengths(const uint8_t *table, size_t size, uint16_t *count) {
@@ -187,7 +188,7 @@ static ht_status decode_rest(bit_reader *reader, const ht_decoder *decoder, int8
 /* ---- Four streams */
 
 #define STREAMS 4
-#define BURST 4 /* symbols between two refills: 7 + 4 * 12 bits fit a 64-bit window */
+#define BURST 4 /* symbols between two refills: 4 * 12 bits of the 56 that a reload guarantees */
 
 typedef struct stream {
     const uint8_t *next; /* byte that holds the next bit */
@@ -207,20 +208,21 @@ static ht_status finish_stream(const stream *from, const ht_decoder *decoder) {
     return decode_rest(&reader, decoder, from->out, from->count);
 }
 
-#if HT_LUT_BITS == 12
+#if HT_LUT_BITS == 12 && defined(__GNUC__)
 
-static uint64_t load64_be(const uint8_t *p) {
+HT_INLINE uint64_t load64_be(const uint8_t *p) {
     return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 |
            (uint64_t)p[3] << 32 | (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 |
            (uint64_t)p[6] << 8 | (uint64_t)p[7];
 }
 
-/* Bursts that all streams can take without a look at their ends. */
+/* Bursts that all streams can take without a look at their ends: each moves a stream on by 6 bytes
+ * at most, and loads reach 16 bytes beyond. */
 static size_t safe_bursts(const stream *streams) {
     size_t bursts = SIZE_MAX;
     for (int s = 0; s < STREAMS; s++) {
         const size_t left = (size_t)(streams[s].end - streams[s].next);
-        const size_t by_bytes = left < 16 ? 0 : (left - 9) / 6;
+        const size_t by_bytes = left < 24 ? 0 : (left - 18) / 6;
         const size_t by_count = streams[s].count / BURST;
         bursts = by_bytes < bursts ? by_bytes : bursts;
         bursts = by_count < bursts ? by_count : bursts;
@@ -228,12 +230,15 @@ static size_t safe_bursts(const stream *streams) {
     return bursts;
 }
 
-/* The four chains of load and shift are independent, so the processor overlaps them. */
+/* The four chains of load and shift are independent, so the processor overlaps them. `held` counts
+ * the bits of a window; symbols, subtracted along with their lengths, change only bits above 63.
+ * A reload ORs in the next 8 bytes; those it has already, it meets as they were. Its address is
+ * known since the reload before, so that the chain from code to code does not wait for memory. */
 #define DECODE_ONE(s, i)                                                                           \
     do {                                                                                           \
         const unsigned entry = lut[window##s >> (64 - HT_LUT_BITS)];                               \
         window##s <<= entry & 63;                                                                  \
-        used##s += entry;                                                                          \
+        held##s -= entry;                                                                          \
         out##s[i] = (int8_t)(uint8_t)(entry >> 8);                                                 \
     } while (0)
 #define DECODE_FOUR(i)                                                                             \
@@ -242,21 +247,25 @@ static size_t safe_bursts(const stream *streams) {
     DECODE_ONE(2, i);                                                                              \
     DECODE_ONE(3, i)
 #define OPEN(s)                                                                                    \
-    const uint8_t *next##s = streams[s].next;                                                      \
+    const uint8_t *next##s = streams[s].next + 8;                                                  \
     int8_t *out##s = streams[s].out;                                                               \
-    unsigned used##s = streams[s].offset
-#define LOAD(s) uint64_t window##s = load64_be(next##s) << used##s
-#define ADVANCE(s)                                                                                 \
-    used##s &= 63; /* the symbols, added along, are above */                                       \
-    next##s += used##s >> 3;                                                                       \
-    used##s &= 7;                                                                                  \
-    out##s += BURST
+    uint64_t window##s = load64_be(streams[s].next) << streams[s].offset;                          \
+    unsigned held##s = 64 - streams[s].offset
+#define RELOAD(s)                                                                                  \
+    do {                                                                                           \
+        held##s &= 63;                                                                             \
+        window##s |= load64_be(next##s) >> held##s;                                                \
+        next##s += (63 - held##s) >> 3;                                                            \
+        held##s |= 56;                                                                             \
+        out##s += BURST;                                                                           \
+    } while (0)
 #define CLOSE(s)                                                                                   \
-    streams[s].next = next##s;                                                                     \
+    streams[s].next = next##s - (held##s + 7) / 8;                                                 \
+    streams[s].offset = (8 - held##s % 8) % 8;                                                     \
     streams[s].out = out##s;                                                                       \
-    streams[s].offset = used##s;                                                                   \
     streams[s].count -= bursts * BURST
 
+HT_MULTIARCH
 static void decode_bursts(const ht_decoder *decoder, stream *streams, size_t bursts) {
     const uint16_t *lut = decoder->lut;
     OPEN(0);
@@ -264,18 +273,14 @@ static void decode_bursts(const ht_decoder *decoder, stream *streams, size_t bur
     OPEN(2);
     OPEN(3);
     for (size_t burst = 0; burst < bursts; burst++) {
-        LOAD(0);
-        LOAD(1);
-        LOAD(2);
-        LOAD(3);
         DECODE_FOUR(0);
         DECODE_FOUR(1);
         DECODE_FOUR(2);
         DECODE_FOUR(3);
-        ADVANCE(0);
-        ADVANCE(1);
-        ADVANCE(2);
-        ADVANCE(3);
+        RELOAD(0);
+        RELOAD(1);
+        RELOAD(2);
+        RELOAD(3);
     }
     CLOSE(0);
     CLOSE(1);
@@ -376,8 +381,8 @@ static ht_status next_gap(bit_reader *reader, const ht_decoder *gaps, size_t *ga
     return HT_OK;
 }
 
-ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps,
-                                const uint8_t *in, size_t size, int8_t *out, size_t count) {
+ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps, const uint8_t *in,
+                                size_t size, int8_t *out, size_t count) {
     if (values == NULL || gaps == NULL || in == NULL || out == NULL) {
         return HT_ERR_ARGUMENT;
     }

@@ -1,7 +1,7 @@
 #include "hardtack/ht_interpreter.h"
 
-#include "hardtack/ht_huffman.h"
 #include "ht_operator.h"
+#include "ht_unpack.h"
 
 #define PORT_SIZE 12u
 #define MAX_PORTS 8
@@ -101,7 +101,7 @@ static uint32_t unpacked_offset(ht_model *model, uint32_t index) {
     while (model->cursor_tensor < index) {
         ht_tensor tensor;
         (void)ht_bundle_tensor(&model->bundle, model->cursor_tensor, &tensor);
-        model->cursor_offset += tensor.coding != HT_RAW ? ht_unpacked_bytes(&tensor) : 0;
+        model->cursor_offset += ht_is_coded(&tensor) ? ht_unpacked_bytes(&tensor) : 0;
         model->cursor_tensor++;
     }
     return model->cursor_offset;
@@ -117,55 +117,10 @@ void *ht_tensor_data(ht_model *model, uint32_t index, ht_tensor *tensor) {
     if (tensor->place == HT_ARENA) {
         return model->arena + tensor->offset;
     }
-    if (tensor->coding == HT_RAW) {
+    if (!ht_is_coded(tensor)) {
         return not_const(model->bundle.section[HT_DATA].bytes + tensor->offset);
     }
     return not_const(model->weights + unpacked_offset(model, index));
-}
-
-static ht_status unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, int8_t *out) {
-    const uint8_t *stored = bundle->section[HT_DATA].bytes + tensor->offset;
-    ht_decoder values;
-    ht_span table;
-    ht_status status = ht_bundle_code_table(bundle, tensor->table, &table);
-    if (status == HT_OK) {
-        status = ht_huffman_build(table.bytes, table.size, 0x80, &values);
-    }
-    if (status != HT_OK) {
-        return status;
-    }
-    if (tensor->coding == HT_DENSE_HUFF) {
-        return ht_huffman_decode_dense(&values, stored, tensor->stored_size, out,
-                                       (size_t)tensor->elements);
-    }
-    ht_decoder gaps;
-    status = ht_bundle_code_table(bundle, tensor->gap_table, &table);
-    if (status == HT_OK) {
-        status = ht_huffman_build(table.bytes, table.size, 0, &gaps);
-    }
-    if (status != HT_OK) {
-        return status;
-    }
-    return ht_huffman_decode_gap(&values, &gaps, stored, tensor->stored_size, out,
-                                 (size_t)tensor->elements);
-}
-
-static ht_status unpack_all(const ht_bundle *bundle, int8_t *out) {
-    for (uint32_t i = 0; i < bundle->tensor_count; i++) {
-        ht_tensor tensor;
-        (void)ht_bundle_tensor(bundle, i, &tensor);
-        if (tensor.coding == HT_RAW) {
-            continue;
-        }
-        const ht_status status = unpack_tensor(bundle, &tensor, out);
-        if (status != HT_OK) {
-            return status;
-        }
-        const uint32_t taken = ht_unpacked_bytes(&tensor);
-        memset(out + tensor.elements, 0, taken - (uint32_t)tensor.elements);
-        out += taken;
-    }
-    return HT_OK;
 }
 
 ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
@@ -173,7 +128,7 @@ ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
         return HT_ERR_MEMORY;
     }
     model->weights = NULL;
-    ht_status status = unpack_all(&model->bundle, memory);
+    ht_status status = ht_unpack_all(&model->bundle, memory);
     if (status != HT_OK) {
         return status;
     }

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from hardtack_runtime.manifest import Manifest, decode_manifest, encode_manifest
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.program import GoldenVector, Program, decode_program, encode_program
 from hardtack_runtime.sections import (
+    ARENA,
+    StoredAs,
     decode_golden,
     decode_tables,
     decode_tensors,
@@ -31,10 +34,10 @@ from hardtack_runtime.signing import Keyring, SigningKey
 MAGIC = b"HTB1"
 FORMAT_VERSION = 1
 KERNEL_ABI = 1
-HEADER_SIZE = 192
-PAYLOAD_OFFSET = 256
-TAGS = (b"META", b"PROG", b"TENS", b"HUFF", b"DATA", b"GOLD")
-_HEADER = struct.Struct("<4sHHII32s32s4I16s16sII8s48s")
+HEADER_SIZE = 160
+PAYLOAD_OFFSET = 224
+TAGS = ("META", "PROG", "TENS", "HUFF", "DATA", "GOLD")
+_HEADER = struct.Struct("<4sHHII32s32s4I16s16sII8s16s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,17 @@ class Bundle:
     golden: tuple[GoldenVector, ...]
     sections: dict[str, int] = field(default_factory=dict)
     """Bytes per section, for reports."""
-    codings: tuple[Coding, ...] = ()
-    """Coding of each constant, in tensor order."""
-    stored: tuple[int, ...] = ()
-    """Stored bytes of each constant, in tensor order."""
+    stored: tuple[StoredAs, ...] = ()
+    """How each constant is stored, in tensor order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A bundle without its program."""
+
+    header: Header
+    manifest: Manifest
+    golden: tuple[GoldenVector, ...]
 
 
 def pack(
@@ -109,7 +119,7 @@ def pack(
         MAGIC, FORMAT_VERSION, KERNEL_ABI, PAYLOAD_OFFSET + len(payload), PAYLOAD_OFFSET,
         hashlib.sha256(payload).digest(), manifest.name.encode(), *manifest.version_numbers, 0,
         hardware.encode(), model_id, program.arena_size, unpacked_size(program, packed),
-        verify_key_id, bytes(48),
+        verify_key_id, bytes(16),
     )  # fmt: skip
     return header + (key.sign(header) if key else bytes(64)) + payload
 
@@ -136,7 +146,7 @@ def read_header(data: bytes) -> Header:
         )  # fmt: skip
     if total != len(data):
         raise BundleError("HT211", "bundle", f"has {len(data)} of {total} bytes", _RESEND)
-    if zero or any(reserved) or offset != PAYLOAD_OFFSET or total % 8 or (arena | unpacked) % 16:
+    if zero or any(reserved) or offset != PAYLOAD_OFFSET or total % 4 or (arena | unpacked) % 16:
         raise BundleError("HT212", "bundle", "has reserved header fields set")
     return Header(
         total, digest, _text(name), (major, minor, patch), _text(hardware), model_id,
@@ -207,28 +217,42 @@ def unpack(data: bytes) -> Bundle:
         raise BundleError("HT212", header.release, "a section ends inside a record") from error
 
 
+def read_contract(data: bytes) -> Contract:
+    """Read what a device needs beside the program, which C reads: no constant is decoded.
+
+    Raises:
+        BundleError: HT211, HT212: not a bundle, cut short, malformed.
+        GateError: HT502 other format version.
+    """
+    header = read_header(data)
+    try:
+        sections = _split(data)
+        manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
+        elements = [math.prod(port.shape) for port in manifest.inputs]
+        golden = decode_golden(sections["GOLD"], len(manifest.layers) or None, elements)
+    except (struct.error, IndexError) as error:
+        raise BundleError("HT212", header.release, "a section ends inside a record") from error
+    return Contract(header, manifest, golden)
+
+
 def _unpack(data: bytes, header: Header) -> Bundle:
     sections = _split(data)
-    manifest = decode_manifest(sections[b"META"])
-    tables = decode_tables(sections[b"HUFF"])
-    tensors, rows = decode_tensors(sections[b"TENS"], sections[b"DATA"], tables)
-    program = decode_program(sections[b"PROG"], tensors, header.arena_size, manifest.layers)
-    golden = decode_golden(sections[b"GOLD"], program)
-    constants = [row for row in rows if row[1] == 1]
-    return Bundle(
-        header, manifest, program, golden,
-        {tag.decode(): len(body) for tag, body in sections.items()},
-        tuple(Coding(row[2]) for row in constants),
-        tuple(row[9] for row in constants),
-    )  # fmt: skip
+    manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
+    tables = decode_tables(sections["HUFF"])
+    tensors, stored = decode_tensors(sections["TENS"], sections["DATA"], tables)
+    program = decode_program(sections["PROG"], tensors, header.arena_size, manifest.layers)
+    sizes = {tag: len(body) for tag, body in sections.items()}
+    elements = [program.tensors[port.tensor].elements for port in program.inputs]
+    golden = decode_golden(sections["GOLD"], len(program.ops), elements)
+    return Bundle(header, manifest, program, golden, sizes, stored)
 
 
 def _model_id(program: Program) -> bytes:
     """Name the computation, however it is stored (SPEC section 1.1, model_id)."""
     digest = hashlib.sha256(encode_program(program))
-    digest.update(struct.pack("<II", len(program.tensors), 0))
     for tensor in program.tensors:
-        digest.update(tensor_row(tensor, Coding.RAW, tensor.offset, 0, 0, 0))
+        coding = Coding.RAW if tensor.is_constant else ARENA
+        digest.update(tensor_row(tensor, coding, tensor.offset))
     for tensor in program.tensors:
         if tensor.data is not None:
             digest.update(tensor.data.astype(tensor.data.dtype.newbyteorder("<")).tobytes())
@@ -236,30 +260,21 @@ def _model_id(program: Program) -> bytes:
 
 
 def _join(sections: tuple[bytes, ...]) -> bytes:
-    """Build the payload: the section table, then the sections, each aligned to 8."""
-    table = bytearray(struct.pack("<II", len(TAGS), 0))
-    body = bytearray()
-    start = PAYLOAD_OFFSET + 8 + 16 * len(TAGS)
-    for tag, section in zip(TAGS, sections, strict=True):
-        table += struct.pack("<4sIII", tag, start + len(body), len(section), 0)
-        body += section + bytes(-len(section) % 8)
-    return bytes(table + body)
+    """Build the payload: the sizes of the sections, then the sections, each aligned to 4."""
+    sizes = struct.pack(f"<{len(TAGS)}I", *(len(section) for section in sections))
+    return sizes + b"".join(section + bytes(-len(section) % 4) for section in sections)
 
 
-def _split(data: bytes) -> dict[bytes, bytes]:
-    """Cut the payload into its sections, refusing any other layout than `_join`'s."""
-    count, zero = struct.unpack_from("<II", data, PAYLOAD_OFFSET)
-    expected = PAYLOAD_OFFSET + 8 + 16 * len(TAGS)
-    sections = {}
-    for index, tag in enumerate(TAGS):
-        found, offset, size, reserved = struct.unpack_from(
-            "<4sIII", data, PAYLOAD_OFFSET + 8 + 16 * index
-        )
-        padding = data[offset + size : round_up(offset + size, 8)]
-        if (found, offset, reserved) != (tag, expected, 0) or any(padding):
-            raise BundleError("HT212", "section table", f"{tag.decode()} is not where it belongs")
-        sections[tag] = data[offset : offset + size]
-        expected = round_up(offset + size, 8)
-    if count != len(TAGS) or zero or expected != len(data):
+def _split(data: bytes) -> dict[str, bytes]:
+    """Cut the payload into its sections; they fill it without gaps."""
+    sizes = struct.unpack_from(f"<{len(TAGS)}I", data, PAYLOAD_OFFSET)
+    at, sections = PAYLOAD_OFFSET + 4 * len(TAGS), {}
+    for tag, size in zip(TAGS, sizes, strict=True):
+        end = round_up(at + size, 4)
+        if end > len(data) or any(data[at + size : end]):
+            raise BundleError("HT212", "section table", f"{tag} ends outside the file")
+        sections[tag] = data[at : at + size]
+        at = end
+    if at != len(data):
         raise BundleError("HT212", "section table", "sections do not fill the file")
     return sections

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import Annotated, Any, Literal
 
 import cbor2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from hardtack_runtime.errors import BundleError
 
@@ -73,19 +74,37 @@ def parse_version(text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3])
 
 
+_IN_HEADER = {"name", "version", "model_id"}
+_LARGEST = 1 << 20
+"""Bytes a manifest may have: a small section must not unpack into all of a device's memory."""
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Write the META section: deterministic CBOR."""
-    return cbor2.dumps(manifest.model_dump(mode="json"), canonical=True)
+    """Write the META section: deterministic CBOR through zlib, without what the header says."""
+    fields = manifest.model_dump(mode="json", exclude=_IN_HEADER, exclude_defaults=True)
+    return zlib.compress(cbor2.dumps(fields, canonical=True), 9)
 
 
-def decode_manifest(section: bytes) -> Manifest:
-    """Read the META section.
+def decode_manifest(
+    section: bytes, name: str, version: tuple[int, int, int], model_id: bytes
+) -> Manifest:
+    """Read the META section; name, version and model id come from the header.
 
     Raises:
         BundleError: HT212, no CBOR or not of the manifest's schema.
     """
+    header = {"name": name, "version": ".".join(map(str, version)), "model_id": model_id.hex()}
     try:
-        return Manifest.model_validate(cbor2.loads(section))
-    except (cbor2.CBORDecodeError, ValidationError, ValueError, RecursionError) as error:
+        unpacker = zlib.decompressobj()
+        fields = cbor2.loads(unpacker.decompress(section, _LARGEST))
+        if not unpacker.eof or unpacker.unused_data or not isinstance(fields, dict):
+            raise ValueError("not one zlib stream of one map")
+        return Manifest.model_validate(fields | header)
+    except (
+        cbor2.CBORDecodeError,
+        ValueError,
+        RecursionError,
+        zlib.error,
+    ) as error:
         detail = str(error).split("\n")[0]
         raise BundleError("HT212", "META", f"the manifest cannot be read ({detail})") from error

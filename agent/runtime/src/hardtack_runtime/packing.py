@@ -1,11 +1,14 @@
-"""How each constant is stored: raw, dense-huff or gap-huff, whichever is smallest (SPEC 1.5-1.7).
+"""How each constant is stored: whichever coding is smallest (SPEC sections 1.5 to 1.7).
 
 Code tables cost up to 130 bytes, which is much for a small tensor; tensors with similar
-histograms therefore share one. Groups are merged greedily while that saves bytes.
+histograms therefore share one. Groups are merged greedily while that saves bytes, and a table
+that does not earn its bytes back is left out.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import huffman
+from hardtack_runtime import huffman, masking
 from hardtack_runtime.huffman import IntArray, Table
 
 Constant = npt.NDArray[Any]
@@ -22,9 +25,16 @@ Constant = npt.NDArray[Any]
 class Coding(IntEnum):
     """How a tensor's bytes are stored; the numbers are those of the tensor table."""
 
-    RAW = 0
-    DENSE_HUFF = 1
-    GAP_HUFF = 2
+    RAW = 1
+    DENSE_HUFF = 2
+    GAP_HUFF = 3
+    MASKED_HUFF = 4
+    NARROW = 5
+
+    @property
+    def label(self) -> str:
+        """The name used in reports and in the specification."""
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +42,11 @@ class Stored:
     """A constant as it lies in DATA.
 
     Attributes:
-        coding: raw, dense-huff or gap-huff.
-        data: The stored bytes, without padding.
-        table: Index of the table of its values; 0 when raw.
+        coding: Which coding.
+        data: The stored bytes, without length and padding.
+        table: Index of the table of its values; 0 when it has none.
         gap_table: Index of the table of its gaps; 0 unless gap-huff.
-        sizes: Bytes by each coding (tables apart), for the report.
+        sizes: Bytes by each coding (tables apart), for reports.
     """
 
     coding: Coding
@@ -54,44 +64,94 @@ class Packed:
     constants: tuple[Stored, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One way to store one tensor."""
+
+    coding: Coding
+    data: bytes
+    tables: tuple[int, ...] = ()
+
+
 def pack_constants(constants: list[Constant]) -> Packed:
     """Choose the smallest coding for every constant.
 
     Args:
-        constants: int8 (coded) or int32 (always raw) arrays.
+        constants: int8 or int32 arrays of four dimensions.
     """
-    coded = [_Candidate(c) if c.dtype == np.int8 else None for c in constants]
-    dense = _share([c.dense for c in coded if c])
-    gaps = _share([c.gaps for c in coded if c])
-    values = _share([c.values for c in coded if c])
-    used: dict[bytes, int] = {}
-    stored, index = [], 0
-    for constant, candidate in zip(constants, coded, strict=True):
-        if candidate is None:
-            stored.append(_raw(constant))
-            continue
-        shared = (dense[index], gaps[index], values[index])
-        stored.append(_smallest(constant, candidate, shared, used))
-        index += 1
-    tables = tuple(Table(np.frombuffer(lengths, np.uint8)) for lengths in used)
-    return Packed(tables, tuple(stored))
+    streams = [_Streams(c) if c.dtype == np.int8 else None for c in constants]
+    coded = [s for s in streams if s]
+    tables: list[Table] = []
+    for kind in ("dense", "gaps", "values"):
+        _share([getattr(s, kind) for s in coded], kind, coded, tables)
+    options = [
+        _narrow_options(constant) if stream is None else stream.options(constant, tables)
+        for constant, stream in zip(constants, streams, strict=True)
+    ]
+    costs = [len(table.encode()) for table in tables]
+    chosen = _choose(options, costs)
+    used = sorted({t for option in chosen for t in option.tables})
+    place = {table: index for index, table in enumerate(used)}
+    stored = [_stored(pick, every, place) for pick, every in zip(chosen, options, strict=True)]
+    return Packed(tuple(tables[t] for t in used), tuple(stored))
 
 
-class _Candidate:
-    """The symbol streams of one int8 tensor."""
+def _stored(pick: _Option, every: list[_Option], place: dict[int, int]) -> Stored:
+    first, second = (*(place[table] for table in pick.tables), 0, 0)[:2]
+    sizes = {option.coding.label: len(option.data) for option in every}
+    return Stored(pick.coding, pick.data, first, second, sizes)
+
+
+class _Streams:
+    """The symbol streams of one int8 tensor, and the tables they were given."""
 
     def __init__(self, constant: Constant) -> None:
-        self.dense = _histogram(constant.reshape(-1).astype(np.int64) + 128)
-        gaps, values = huffman.split_gaps(constant)
-        symbols, _, width = huffman.gap_symbols(gaps)
-        sparse = len(values) * 4 < constant.size * 3
         empty = np.zeros(256, np.int64)
-        self.gaps = _histogram(symbols) if sparse else empty
-        self.values = _histogram(values) if sparse else empty
-        self.gap_extra_bits = int(width.sum())
+        self.dense = _histogram(constant)
+        self.mask = masking.find(constant)
+        if self.mask is not None:
+            live = _histogram(masking.compact(constant, self.mask))
+            if _cost(live) + self.mask.size < _cost(self.dense):
+                self.dense = live
+            else:
+                self.mask = None
+        gaps, values = huffman.split_gaps(constant)
+        symbols, _, _ = huffman.gap_symbols(gaps)
+        sparse = 0 < len(values) * 4 < constant.size * 3
+        self.gaps = np.bincount(symbols, minlength=256) if sparse else empty
+        self.values = np.bincount(values, minlength=256) if sparse else empty
+        self.tables: dict[str, int] = {}
+
+    def options(self, constant: Constant, tables: list[Table]) -> list[_Option]:
+        """Encode the tensor every way there is a table for."""
+        found = [_Option(Coding.RAW, constant.tobytes())]
+        dense, gaps, values = (self.tables.get(kind) for kind in ("dense", "gaps", "values"))
+        if dense is not None and self.mask is None:
+            data = huffman.encode_dense(constant, tables[dense])
+            found.append(_Option(Coding.DENSE_HUFF, data, (dense,)))
+        if dense is not None and self.mask is not None:
+            live = huffman.encode_dense(masking.compact(constant, self.mask), tables[dense])
+            found.append(_Option(Coding.MASKED_HUFF, self.mask.encode() + live, (dense,)))
+        if gaps is not None and values is not None:
+            data = huffman.encode_gap(constant, tables[gaps], tables[values])
+            found.append(_Option(Coding.GAP_HUFF, data, (values, gaps)))
+        return found
 
 
-def _histogram(symbols: IntArray) -> IntArray:
+def _narrow_options(constant: Constant) -> list[_Option]:
+    """Return an int32 tensor as it is, and in as few bytes per element as all of them need."""
+    little = constant.astype("<i4")
+    found = [_Option(Coding.RAW, little.tobytes())]
+    for width in (1, 2, 3):
+        limit = 1 << (8 * width - 1)
+        if -limit <= int(little.min()) and int(little.max()) < limit:
+            split = little.reshape(-1, 1).view(np.uint8)[:, :width]
+            return [*found, _Option(Coding.NARROW, split.tobytes())]
+    return found
+
+
+def _histogram(codes: Constant) -> IntArray:
+    symbols = codes.reshape(-1).astype(np.int64) + 128
     return np.bincount(symbols, minlength=256).astype(np.int64)
 
 
@@ -112,64 +172,66 @@ def entropy_bytes(constant: Constant) -> float:
     return float((used * np.log2(used.sum() / used)).sum()) / 8
 
 
-def _share(histograms: list[IntArray]) -> list[Table | None]:
-    """Return the table of each stream, shared where that saves bytes; None for empty streams."""
-    groups = [([i], h) for i, h in enumerate(histograms) if h.any()]
+def _share(
+    histograms: list[IntArray], kind: str, owners: list[_Streams], tables: list[Table]
+) -> None:
+    """Give each stream of a kind its table, shared where that saves bytes."""
+    groups = [([i], h, _cost(h)) for i, h in enumerate(histograms) if h.any()]
     while len(groups) > 1:
         gain, first, second = _best_merge(groups)
         if gain <= 0:
             break
-        merged = (groups[first][0] + groups[second][0], groups[first][1] + groups[second][1])
+        histogram = groups[first][1] + groups[second][1]
+        merged = (groups[first][0] + groups[second][0], histogram, _cost(histogram))
         groups = [g for i, g in enumerate(groups) if i not in (first, second)] + [merged]
-    tables: list[Table | None] = [None] * len(histograms)
-    for members, histogram in groups:
-        table = huffman.build_table(histogram)
+    for members, histogram, _ in groups:
         for member in members:
-            tables[member] = table
-    return tables
+            owners[member].tables[kind] = len(tables)
+        tables.append(huffman.build_table(histogram))
 
 
-def _best_merge(groups: list[tuple[list[int], IntArray]]) -> tuple[float, int, int]:
-    costs = [_cost(histogram) for _, histogram in groups]
+def _best_merge(groups: list[tuple[list[int], IntArray, float]]) -> tuple[float, int, int]:
     best = (0.0, 0, 0)
     for i in range(len(groups)):
         for j in range(i + 1, len(groups)):
-            gain = costs[i] + costs[j] - _cost(groups[i][1] + groups[j][1])
-            best = max(best, (gain, i, j))
+            merged = _cost(groups[i][1] + groups[j][1])
+            best = max(best, (groups[i][2] + groups[j][2] - merged, i, j))
     return best
 
 
-def _raw(constant: Constant) -> Stored:
-    data = constant.astype(constant.dtype.newbyteorder("<")).tobytes()
-    return Stored(Coding.RAW, data, 0, 0, {"raw": len(data)})
+def _choose(options: list[list[_Option]], costs: list[int]) -> list[_Option]:
+    """Pick an option per tensor so that bytes and the tables they need are fewest.
+
+    Starts with every table and drops one after another while that saves bytes.
+    """
+    allowed = set(range(len(costs)))
+    chosen, total = _best(options, allowed, costs)
+    while True:
+        without = [(_best(options, allowed - {table}, costs), table) for table in allowed]
+        better = [(size, table, pick) for (pick, size), table in without if size < total]
+        if not better:
+            return chosen
+        total, dropped, chosen = min(better, key=lambda one: one[:2])
+        allowed.discard(dropped)
 
 
-def _smallest(
-    constant: Constant,
-    candidate: _Candidate,
-    shared: tuple[Table | None, Table | None, Table | None],
-    used: dict[bytes, int],
-) -> Stored:
-    """Encode one tensor every way and keep the shortest; register the tables it needs."""
-    dense, gaps, values = shared
-    options = {Coding.RAW: _raw(constant).data}
-    if dense is not None:
-        options[Coding.DENSE_HUFF] = huffman.encode_dense(constant, dense)
-    if gaps is not None and values is not None:
-        options[Coding.GAP_HUFF] = huffman.encode_gap(constant, gaps, values)
-    sizes = {coding.name.lower().replace("_", "-"): len(data) for coding, data in options.items()}
-    coding = min(options, key=lambda c: (len(options[c]) + _new_tables(c, shared, used), c))
-    needed = {Coding.RAW: (), Coding.DENSE_HUFF: (dense,), Coding.GAP_HUFF: (values, gaps)}[coding]
-    indices = [used.setdefault(t.lengths.tobytes(), len(used)) for t in needed if t] + [0, 0]
-    return Stored(coding, options[coding], indices[0], indices[1], sizes)
+def _best(
+    options: list[list[_Option]], allowed: Iterable[int], costs: list[int]
+) -> tuple[list[_Option], int]:
+    usable = set(allowed)
+    chosen = [
+        min((o for o in every if usable.issuperset(o.tables)), key=_stored_size)
+        for every in options
+    ]
+    used = {table for option in chosen for table in option.tables}
+    return chosen, sum(map(_stored_size, chosen)) + sum(costs[table] for table in used)
 
 
-def _new_tables(
-    coding: Coding,
-    shared: tuple[Table | None, Table | None, Table | None],
-    used: dict[bytes, int],
-) -> int:
-    """Return the bytes of the tables this coding would add."""
-    dense, gaps, values = shared
-    wanted = {Coding.RAW: (), Coding.DENSE_HUFF: (dense,), Coding.GAP_HUFF: (gaps, values)}[coding]
-    return sum(len(t.encode()) for t in wanted if t and t.lengths.tobytes() not in used)
+def _stored_size(option: _Option) -> int:
+    return len(frame(option.coding, option.data))
+
+
+def frame(coding: Coding, data: bytes) -> bytes:
+    """Return the bytes as they lie in DATA: a length in front unless raw, padded to 4."""
+    length = b"" if coding == Coding.RAW else struct.pack("<I", len(data))
+    return length + data + bytes(-len(data) % 4)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import huffman
-from hardtack_runtime.errors import BundleError
-from hardtack_runtime.packing import Coding, Packed
+from hardtack_runtime import huffman, masking
+from hardtack_runtime.errors import BundleError, UnsupportedOpError
+from hardtack_runtime.packing import Coding, Packed, frame
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
-_TENSOR = struct.Struct("<BBBB4IIIBBH")
+_TENSOR = struct.Struct("<BBBB4HI")
+ARENA = 0
+"""The coding of a tensor without stored bytes."""
+MAX_DIM = 65535
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 
 
@@ -24,10 +30,10 @@ def round_up(size: int, unit: int) -> int:
 
 def unpacked_size(program: Program, packed: Packed) -> int:
     """Return the bytes of memory that coded tensors need once unpacked."""
-    constants = [t for t in program.tensors if t.is_constant]
+    constants = [t.data for t in program.tensors if t.data is not None]
     return sum(
-        round_up(tensor.elements, 16)
-        for tensor, stored in zip(constants, packed.constants, strict=True)
+        round_up(data.nbytes, 16)
+        for data, stored in zip(constants, packed.constants, strict=True)
         if stored.coding != Coding.RAW
     )
 
@@ -36,81 +42,125 @@ def lay_out(packed: Packed) -> tuple[bytes, list[int]]:
     """Concatenate stored constants, equal ones once; return DATA and each one's offset."""
     data, offsets, seen = bytearray(), [], dict[bytes, int]()
     for stored in packed.constants:
-        if stored.data not in seen:
-            seen[stored.data] = len(data)
-            data += stored.data + bytes(-len(stored.data) % 4)
-        offsets.append(seen[stored.data])
+        framed = frame(stored.coding, stored.data)
+        if framed not in seen:
+            seen[framed] = len(data)
+            data += framed
+        offsets.append(seen[framed])
     return bytes(data), offsets
 
 
 def tensor_row(
-    tensor: Tensor, coding: Coding, offset: int, size: int, table: int, gap_table: int
+    tensor: Tensor, coding: int, offset: int, table: int = 0, gap_table: int = 0
 ) -> bytes:
-    """Write one row of the tensor table."""
+    """Write one row of the tensor table.
+
+    Raises:
+        UnsupportedOpError: HT302, a dimension above 65535.
+    """
+    if max(tensor.dims) > MAX_DIM:
+        raise UnsupportedOpError(
+            "HT302", tensor.name, f"has shape {list(tensor.dims)}: a dimension above {MAX_DIM}"
+        )
     dtype = 2 if tensor.data is not None and tensor.data.dtype == np.int32 else 1
-    place = 1 if tensor.is_constant else 0
-    return _TENSOR.pack(dtype, place, coding, 0, *tensor.dims, offset, size, table, gap_table, 0)
+    return _TENSOR.pack(dtype, coding, table, gap_table, *tensor.dims, offset)
 
 
 def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed, offsets: list[int]) -> bytes:
     """Write the TENS section."""
-    out, constant = bytearray(struct.pack("<II", len(tensors), 0)), 0
+    out, constant = bytearray(struct.pack("<I", len(tensors))), 0
     for tensor in tensors:
         if not tensor.is_constant:
-            out += tensor_row(tensor, Coding.RAW, tensor.offset, 0, 0, 0)
+            out += tensor_row(tensor, ARENA, tensor.offset)
             continue
         stored = packed.constants[constant]
-        size = len(stored.data)
-        out += tensor_row(
-            tensor, stored.coding, offsets[constant], size, stored.table, stored.gap_table
-        )
+        out += tensor_row(tensor, stored.coding, offsets[constant], stored.table, stored.gap_table)
         constant += 1
     return bytes(out)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAs:
+    """How one constant was stored, for reports."""
+
+    coding: Coding
+    size: int
+
+
 def decode_tensors(
     section: bytes, data: bytes, tables: list[huffman.Table]
-) -> tuple[tuple[Tensor, ...], list[tuple[int, ...]]]:
-    """Read the TENS section: the tensors, constants unpacked, and the rows they came from."""
-    count, _ = struct.unpack_from("<II", section)
-    if len(section) != 8 + 32 * count:
+) -> tuple[tuple[Tensor, ...], tuple[StoredAs, ...]]:
+    """Read the TENS section: the tensors, constants unpacked, and how those were stored."""
+    (count,) = struct.unpack_from("<I", section)
+    if len(section) != 4 + _TENSOR.size * count:
         raise BundleError("HT212", "TENS", f"{len(section)} bytes for {count} tensors")
-    rows = [_TENSOR.unpack_from(section, 8 + 32 * i) for i in range(count)]
-    return tuple(_decode_tensor(i, row, data, tables) for i, row in enumerate(rows)), rows
+    tensors, stored = [], []
+    for index in range(count):
+        row = _TENSOR.unpack_from(section, 4 + _TENSOR.size * index)
+        tensor, how = _decode_tensor(f"TENS tensor {index}", row, data, tables)
+        tensors.append(tensor)
+        if how is not None:
+            stored.append(how)
+    return tuple(tensors), tuple(stored)
 
 
 def _decode_tensor(
-    index: int, row: tuple[int, ...], data: bytes, tables: list[huffman.Table]
-) -> Tensor:
-    dtype, place, coding, zero, n, h, w, c, offset, size, table, gap_table, reserved = row
+    where: str, row: tuple[int, ...], data: bytes, tables: list[huffman.Table]
+) -> tuple[Tensor, StoredAs | None]:
+    dtype, coding, table, gap_table, n, h, w, c, offset = row
     dims: Dims = (n, h, w, c)
     elements = n * h * w * c
-    bad = dtype not in _DTYPES or place > 1 or coding > Coding.GAP_HUFF or zero or reserved
-    if bad or not 0 < elements < 1 << 28 or (dtype == 2 and coding):
-        raise BundleError("HT212", f"TENS tensor {index}", f"impossible fields {row[:8]}")
-    name = f"tensor_{index}"
-    if place == 0:
-        return Tensor(name, dims, None, offset)
-    if offset + size > len(data) or offset % 4:
-        raise BundleError("HT212", f"TENS tensor {index}", "lies outside DATA")
-    if coding != Coding.RAW and max(table, gap_table) >= len(tables):
-        raise BundleError("HT212", f"TENS tensor {index}", "names a missing code table")
-    stored = data[offset : offset + size]
-    values = _decode_constant(index, stored, elements, coding, dtype, tables, (table, gap_table))
-    return Tensor(name, dims, values.reshape(dims))
+    if dtype not in _DTYPES or coding > Coding.NARROW or not 0 < elements < 1 << 28:
+        raise BundleError("HT212", where, f"impossible fields {row}")
+    name = f"tensor_{where.rsplit(' ', 1)[1]}"
+    if coding == ARENA:
+        return Tensor(name, dims, None, offset), None
+    if (dtype == 2) != (coding == Coding.NARROW) and coding != Coding.RAW:
+        raise BundleError("HT212", where, f"coding {coding} of type {dtype}")
+    stored = _stored_bytes(where, data, offset, coding, elements * _DTYPES[dtype].itemsize)
+    used = [tables[i] for i in (table, gap_table) if i < len(tables)]
+    values = _decode_constant(where, stored, dims, Coding(coding), dtype, used)
+    return Tensor(name, dims, values.reshape(dims)), StoredAs(Coding(coding), len(stored))
+
+
+def _stored_bytes(where: str, data: bytes, offset: int, coding: int, raw_size: int) -> bytes:
+    size = raw_size
+    if coding != Coding.RAW:
+        (size,) = struct.unpack_from("<I", data, offset)
+        offset += 4
+    if offset % 4 or offset + size > len(data):
+        raise BundleError("HT212", where, "lies outside DATA")
+    return data[offset : offset + size]
 
 
 def _decode_constant(
-    index: int, stored: bytes, elements: int, coding: int, dtype: int,
-    tables: list[huffman.Table], used: tuple[int, int],
-) -> npt.NDArray[Any]:  # fmt: skip
-    if coding == Coding.DENSE_HUFF:
-        return huffman.decode_dense(stored, elements, tables[used[0]])
+    where: str, stored: bytes, dims: Dims, coding: Coding, dtype: int, tables: list[huffman.Table]
+) -> npt.NDArray[Any]:
+    """Unpack one constant; `tables` holds its value and gap table."""
+    elements = math.prod(dims)
+    if coding == Coding.RAW:
+        return np.frombuffer(stored, _DTYPES[dtype])
+    if coding == Coding.NARROW:
+        return _widen(where, stored, elements)
+    if len(tables) < 2:
+        raise BundleError("HT212", where, "names a missing code table")
     if coding == Coding.GAP_HUFF:
-        return huffman.decode_gap(stored, elements, tables[used[1]], tables[used[0]])
-    if len(stored) != elements * _DTYPES[dtype].itemsize:
-        raise BundleError("HT212", f"TENS tensor {index}", "stored size and shape differ")
-    return np.frombuffer(stored, _DTYPES[dtype])
+        return huffman.decode_gap(stored, elements, tables[1], tables[0])
+    if coding == Coding.DENSE_HUFF:
+        return huffman.decode_dense(stored, elements, tables[0])
+    mask, at = masking.read(stored, dims)
+    live = int(mask.rows.sum()) * masking.view(dims)[1] * int(mask.columns.sum())
+    return masking.expand(huffman.decode_dense(stored[at:], live, tables[0]), mask, dims)
+
+
+def _widen(where: str, stored: bytes, elements: int) -> npt.NDArray[np.int32]:
+    """Extend the sign of elements of 1, 2 or 3 bytes."""
+    width = len(stored) // elements
+    if width not in (1, 2, 3) or len(stored) != width * elements:
+        raise BundleError("HT212", where, f"{len(stored)} bytes for {elements} narrow elements")
+    wide = np.zeros((elements, 4), np.uint8)
+    wide[:, 4 - width :] = np.frombuffer(stored, np.uint8).reshape(elements, width)
+    return wide.view("<i4").reshape(-1) >> (32 - 8 * width)
 
 
 def encode_tables(packed: Packed) -> bytes:
@@ -142,13 +192,23 @@ def encode_golden(golden: tuple[GoldenVector, ...], op_count: int) -> bytes:
     return bytes(out)
 
 
-def decode_golden(section: bytes, program: Program) -> tuple[GoldenVector, ...]:
-    """Read the GOLD section."""
+def decode_golden(
+    section: bytes, layers: int | None, sizes: Sequence[int]
+) -> tuple[GoldenVector, ...]:
+    """Read the GOLD section.
+
+    Args:
+        section: Its bytes.
+        layers: Number of operators; None takes the section's word for it.
+        sizes: Elements of each input.
+
+    Raises:
+        BundleError: HT212, it is of another program, or malformed.
+    """
     count, op_count = struct.unpack_from("<II", section)
-    if op_count != len(program.ops):
-        raise BundleError("HT212", "GOLD", f"{op_count} layers, the program has {len(program.ops)}")
+    if layers is not None and op_count != layers:
+        raise BundleError("HT212", "GOLD", f"{op_count} layers, the program has {layers}")
     at, vectors = 8, []
-    sizes = [program.tensors[port.tensor].elements for port in program.inputs]
     for _ in range(count):
         (seed,) = struct.unpack_from("<I", section, at)
         at += 4

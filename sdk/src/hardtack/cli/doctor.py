@@ -48,7 +48,7 @@ def _runtime() -> Finding:
     try:
         from hardtack_runtime import _library
 
-        _library.load()
+        _library.library()
     except HardtackError as error:
         return Finding("C runtime", False, error.met, error.todo)
     return Finding("C runtime", True, "loads", "")

@@ -53,15 +53,15 @@ def constants(content: Bundle) -> list[dict[str, Any]]:
 
     rows = []
     tensors = [t for t in content.program.tensors if t.data is not None]
-    for tensor, coding, stored in zip(tensors, content.codings, content.stored, strict=True):
+    for tensor, stored in zip(tensors, content.stored, strict=True):
         assert tensor.data is not None
         rows.append(
             {
                 "shape": list(tensor.dims),
                 "dtype": str(tensor.data.dtype),
-                "coding": coding.name.lower().replace("_", "-"),
+                "coding": stored.coding.label,
                 "raw_bytes": int(tensor.data.nbytes),
-                "stored_bytes": stored,
+                "stored_bytes": stored.size,
                 "entropy_bytes": round(entropy_bytes(tensor.data), 1),
             }
         )
@@ -71,6 +71,8 @@ def constants(content: Bundle) -> list[dict[str, Any]]:
 def _print(content: Bundle) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from hardtack_runtime.packing import Coding
 
     header, manifest = content.header, content.manifest
     console = Console(highlight=False)
@@ -91,7 +93,7 @@ def _print(content: Bundle) -> None:
         operators.add_row(type(op).__name__, name)
     console.print(operators)
     weights = Table("constants", "raw", "stored", "entropy bound", box=None, pad_edge=False)
-    for coding in ("raw", "dense-huff", "gap-huff"):
+    for coding in (c.label for c in Coding):
         rows = [row for row in constants(content) if row["coding"] == coding]
         if rows:
             sums = [sum(r[k] for r in rows) for k in ("raw_bytes", "stored_bytes", "entropy_bytes")]

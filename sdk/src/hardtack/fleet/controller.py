@@ -86,11 +86,7 @@ class Controller:
             self._connection.stop()
             raise DeviceError(
                 "HT601", self._broker, f"no broker answered within {timeout_s:g} s",
-<<<<<<< HEAD
                 "is it running? `hardtack serve --port 1883` starts one",
-=======
-                "is it running there?",
->>>>>>> agent
             )  # fmt: skip
         self._thread.start()
 
@@ -186,6 +182,9 @@ class Controller:
                 work()
             except HardtackError as error:
                 _log.warning("%s: %s", error.code, error)
+            except Exception:
+                # A fault of ours in one message must not deafen us to the whole fleet.
+                _log.exception("a message could not be handled")
 
     def _tell_all(self) -> None:
         """Repeat every open job: a broker that crashed may have forgotten its retained hints."""
@@ -220,6 +219,9 @@ class Controller:
             self._tell(device)
             return
         sha256 = request.sha256 or ""
+        if not self._store.wants(device, sha256):
+            self._tell(device)
+            return
         for index in request.blocks:
             data = self._store.block(sha256, index)
             if data is not None:

@@ -162,6 +162,12 @@ class Store:
             data: bytes = connection.execute(query).scalar_one()
         return bytes(data)
 
+    def wants(self, device: str, sha256: str) -> bool:
+        """Say whether a device has an open job for a bundle: nobody else may fetch it."""
+        table = schema.jobs
+        mine = sa.and_(table.c.device == device, table.c.sha256 == sha256, _open())
+        return bool(self._read(sa.select(table.c.job_id).where(mine).limit(1)))
+
     def job(self, job_id: str) -> JobRow:
         """Return one job.
 

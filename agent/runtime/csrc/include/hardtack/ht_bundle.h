@@ -13,7 +13,7 @@
 
 #define HT_FORMAT_VERSION 1
 #define HT_KERNEL_ABI 1
-#define HT_HEADER_SIZE 256
+#define HT_HEADER_SIZE 224 /* the signature included */
 
 typedef enum ht_section {
     HT_META,
@@ -27,7 +27,14 @@ typedef enum ht_section {
 
 typedef enum ht_dtype { HT_INT8 = 1, HT_INT32 = 2 } ht_dtype;
 typedef enum ht_place { HT_ARENA = 0, HT_CONSTANT = 1 } ht_place;
-typedef enum ht_coding { HT_RAW = 0, HT_DENSE_HUFF = 1, HT_GAP_HUFF = 2 } ht_coding;
+typedef enum ht_coding {
+    HT_UNSTORED = 0, /* in the arena */
+    HT_RAW = 1,
+    HT_DENSE_HUFF = 2,
+    HT_GAP_HUFF = 3,
+    HT_MASKED_HUFF = 4,
+    HT_NARROW = 5
+} ht_coding;
 
 typedef struct ht_span {
     const uint8_t *bytes;
@@ -35,7 +42,7 @@ typedef struct ht_span {
 } ht_span;
 
 typedef struct ht_bundle {
-    const uint8_t *bytes;   /* the file, at a multiple of 8 */
+    const uint8_t *bytes;   /* the file, at a multiple of 4 */
     uint32_t total_size;    /* bytes of the file */
     uint32_t arena_size;    /* bytes of working memory for activations, a multiple of 16 */
     uint32_t unpacked_size; /* bytes of memory for coded tensors, a multiple of 16 */
@@ -52,8 +59,8 @@ typedef struct ht_tensor {
     uint8_t gap_table;    /* Huffman table of the gaps, if gap-huff */
     int32_t dims[4];      /* N H W C, each >= 1 */
     int32_t elements;     /* product of dims, < 2^28 */
-    uint32_t offset;      /* bytes, in the arena or in DATA */
-    uint32_t stored_size; /* bytes in DATA */
+    uint32_t offset;      /* bytes, in the arena or of the stored bytes in DATA */
+    uint32_t stored_size; /* bytes in DATA, without the length in front of coded ones */
 } ht_tensor;
 
 /* Read and check the header, the section table, TENS and HUFF.
@@ -68,7 +75,10 @@ HT_API ht_status ht_bundle_tensor(const ht_bundle *bundle, uint32_t index, ht_te
 /* Find table `index` of HUFF: its `first`, `last` and lengths, as ht_huffman_build reads them. */
 HT_API ht_status ht_bundle_code_table(const ht_bundle *bundle, uint32_t index, ht_span *table);
 
-/* Bytes that an int8 tensor takes in the unpack memory: its elements, to a multiple of 16. */
+/* Does it need unpacking? */
+int ht_is_coded(const ht_tensor *tensor);
+
+/* Bytes that a coded tensor takes in the unpack memory, a multiple of 16. */
 uint32_t ht_unpacked_bytes(const ht_tensor *tensor);
 
 #endif

@@ -19,15 +19,15 @@
 typedef struct ht_model {
     ht_bundle bundle;
     uint32_t op_count;
-    uint32_t input_count;     /* 1..8 */
-    uint32_t output_count;    /* 1..8 */
-    const uint8_t *ports;     /* in PROG, 12 bytes each, inputs first */
-    ht_span ops;              /* in PROG: the operator records */
-    int8_t *arena;            /* NULL until ht_model_set_arena */
-    const int8_t *weights;    /* unpacked constants; NULL until ht_weights_unpack */
-    uint32_t cursor_tensor;   /* the coded tensor found last in the unpack memory, */
-    uint32_t cursor_offset;   /* and where it begins: the next search goes on from here */
-    uint32_t failed_op;       /* after HT_ERR_OPERATOR or HT_ERR_OPCODE: which one */
+    uint32_t input_count;   /* 1..8 */
+    uint32_t output_count;  /* 1..8 */
+    const uint8_t *ports;   /* in PROG, 12 bytes each, inputs first */
+    ht_span ops;            /* in PROG: the operator records */
+    int8_t *arena;          /* NULL until ht_model_set_arena */
+    const int8_t *weights;  /* unpacked constants; NULL until ht_weights_unpack */
+    uint32_t cursor_tensor; /* the coded tensor found last in the unpack memory, */
+    uint32_t cursor_offset; /* and where it begins: the next search goes on from here */
+    uint32_t failed_op;     /* after HT_ERR_OPERATOR or HT_ERR_OPCODE: which one */
 } ht_model;
 
 /* An int8 tensor as callers see it: real = scale * (code - zero). */

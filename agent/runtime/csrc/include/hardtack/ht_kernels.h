@@ -17,12 +17,12 @@ typedef struct ht_dims {
 
 /* How accumulators become output codes: clamp(M(acc, mult, shift) + out_zero). */
 typedef struct ht_output_stage {
-    const int32_t *mult;  /* Q0.31, >= 0: one, or one per output channel */
-    const int8_t *shift;  /* in [-31, 30], as many */
-    int32_t per_channel;  /* 0: mult[0], shift[0] serve all; 1: one per channel */
-    int32_t out_zero;     /* in [-128, 127] */
-    int32_t act_min;      /* in [-128, 127], <= act_max */
-    int32_t act_max;      /* in [-128, 127] */
+    const int32_t *mult; /* Q0.31, >= 0: one, or one per output channel */
+    const int8_t *shift; /* in [-31, 30], as many */
+    int32_t per_channel; /* 0: mult[0], shift[0] serve all; 1: one per channel */
+    int32_t out_zero;    /* in [-128, 127] */
+    int32_t act_min;     /* in [-128, 127], <= act_max */
+    int32_t act_max;     /* in [-128, 127] */
 } ht_output_stage;
 
 typedef struct ht_window {
@@ -59,9 +59,9 @@ void ht_fully_connected_s8(const int8_t *in, const int8_t *weights, const int32_
 /* One operand of add: M((x - zero) << left_shift, mult, shift). */
 typedef struct ht_operand {
     const int8_t *codes;
-    ht_dims dims; /* 1 where the output's dim is repeated */
-    int32_t zero; /* in [-128, 127] */
-    int32_t mult; /* Q0.31, >= 0 */
+    ht_dims dims;  /* 1 where the output's dim is repeated */
+    int32_t zero;  /* in [-128, 127] */
+    int32_t mult;  /* Q0.31, >= 0 */
     int32_t shift; /* in [-31, 30] */
 } ht_operand;
 

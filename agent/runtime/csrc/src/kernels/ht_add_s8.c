@@ -9,12 +9,11 @@ static int32_t rescale(const ht_operand *x, int8_t code, int32_t left_shift) {
 static int8_t add_codes(const ht_operand *a, const ht_operand *b, const ht_add_params *params,
                         int8_t a_code, int8_t b_code) {
     const int32_t b_part = rescale(b, b_code, params->left_shift);
-    const int32_t sum = ht_add_wrapping(rescale(a, a_code, params->left_shift),
-                                        params->sign < 0 ? (int32_t)(0u - (uint32_t)b_part)
-                                                         : b_part);
+    const int32_t sum =
+        ht_add_wrapping(rescale(a, a_code, params->left_shift),
+                        params->sign < 0 ? (int32_t)(0u - (uint32_t)b_part) : b_part);
     const int32_t scaled = ht_requantize(sum, params->out_mult, params->out_shift);
-    return ht_clamp_s8(ht_add_wrapping(scaled, params->out_zero), params->act_min,
-                       params->act_max);
+    return ht_clamp_s8(ht_add_wrapping(scaled, params->out_zero), params->act_min, params->act_max);
 }
 
 void ht_add_s8(const ht_operand *a, const ht_operand *b, const ht_add_params *params, int8_t *out,

@@ -1,4 +1,3 @@
-#include "../ht_requantize.h"
 #include "../ht_vector.h"
 #include "hardtack/ht_kernels.h"
 
@@ -27,16 +26,10 @@ typedef struct job {
     const ht_window *window;
     const ht_output_stage *stage;
     ht_dims in_dims;
-    int32_t group_c;   /* input channels of a group */
-    int32_t filter;    /* bytes of one output channel's weights */
+    int32_t group_c; /* input channels of a group */
+    int32_t filter;  /* bytes of one output channel's weights */
     int32_t in_zero;
 } job;
-
-HT_INLINE int8_t finish(const ht_output_stage *stage, int32_t acc, int32_t channel) {
-    const int32_t i = stage->per_channel ? channel : 0;
-    const int32_t scaled = ht_requantize(acc, stage->mult[i], stage->shift[i]);
-    return ht_clamp_s8(ht_add_wrapping(scaled, stage->out_zero), stage->act_min, stage->act_max);
-}
 
 /* Add to sum[0..lanes) one row of taps that lie side by side in memory, in the image and in the
  * filter: lanes output channels share the image's bytes. */
@@ -89,23 +82,69 @@ HT_INLINE void accumulate(const job *j, int32_t y, int32_t x, int32_t channel,
     add_outside(j, weights + rows.last * row_bytes, j->filter - rows.last * row_bytes, lanes, acc);
 }
 
+/* Write the window of one group, widened, to wide[0..filter): taps outside the image as in_zero. */
+HT_INLINE void gather(const job *j, int32_t y, int32_t x, int32_t channel, int16_t *wide) {
+    const ht_window *window = j->window;
+    const int32_t c = j->group_c;
+    const int packed = window->dilation_w == 1 && c == j->in_dims.c;
+    for (int32_t ky = 0; ky < window->kernel_h; ky++) {
+        const int32_t iy = y + ky * window->dilation_h;
+        const int row_inside = iy >= 0 && iy < j->in_dims.h;
+        const int8_t *row = j->in + (row_inside ? iy * j->in_dims.w * j->in_dims.c : 0) + channel;
+        if (row_inside && packed && x >= 0 && x + window->kernel_w <= j->in_dims.w) {
+            ht_widen_s8(row + x * c, window->kernel_w * c, wide);
+            wide += window->kernel_w * c;
+            continue;
+        }
+        for (int32_t kx = 0; kx < window->kernel_w; kx++, wide += c) {
+            const int32_t ix = x + kx * window->dilation_w;
+            if (row_inside && ix >= 0 && ix < j->in_dims.w) {
+                ht_widen_s8(row + ix * j->in_dims.c, c, wide);
+                continue;
+            }
+            for (int32_t k = 0; k < c; k++) {
+                wide[k] = (int16_t)j->in_zero;
+            }
+        }
+    }
+}
+
+/* acc[0..lanes) of one output pixel, from its gathered window or from the image. */
+HT_INLINE void sum_taps(const job *j, int32_t y, int32_t x, int32_t channel, const int16_t *wide,
+                        const int8_t *weights, int32_t lanes, int32_t *acc) {
+    if (j->filter > HT_WINDOW_TAPS) {
+        accumulate(j, y, x, channel, weights, lanes, acc);
+    } else if (lanes == 4) {
+        ht_dot4_s16(wide, weights, j->filter, j->filter, acc);
+    } else {
+        acc[0] += ht_dot_s16(wide, weights, j->filter);
+    }
+}
+
 /* One output pixel: all output channels, four at a time within a group. */
 HT_INLINE void convolve_pixel(const job *j, int32_t y, int32_t x, int32_t n_out, int8_t *out) {
+    int16_t wide[HT_WINDOW_TAPS];
     const int32_t groups = j->in_dims.c / j->group_c;
     const int32_t per_group = n_out / groups;
     for (int32_t g = 0; g < groups; g++) {
+        const int32_t channel = g * j->group_c;
         const int32_t end = (g + 1) * per_group;
-        for (int32_t o = g * per_group; o < end;) {
-            const int32_t lanes = end - o >= 4 ? 4 : 1;
-            int32_t acc[4];
+        if (j->filter <= HT_WINDOW_TAPS) {
+            gather(j, y, x, channel, wide);
+        }
+        for (int32_t first = g * per_group; first < end; first += HT_LANES) {
+            const int32_t lanes = end - first < HT_LANES ? end - first : HT_LANES;
+            int32_t acc[HT_LANES];
             for (int32_t k = 0; k < lanes; k++) {
-                acc[k] = j->bias[o + k];
+                acc[k] = j->bias[first + k];
             }
-            accumulate(j, y, x, g * j->group_c, j->weights + o * j->filter, lanes, acc);
-            for (int32_t k = 0; k < lanes; k++) {
-                out[o + k] = finish(j->stage, acc[k], o + k);
+            for (int32_t k = 0; k < lanes;) {
+                const int32_t step = lanes - k >= 4 ? 4 : 1;
+                const int8_t *weights = j->weights + (first + k) * j->filter;
+                sum_taps(j, y, x, channel, wide, weights, step, acc + k);
+                k += step;
             }
-            o += lanes;
+            ht_finish_s8(j->stage, acc, first, lanes, out + first);
         }
     }
 }

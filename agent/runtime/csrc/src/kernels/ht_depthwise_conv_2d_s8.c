@@ -1,8 +1,5 @@
-#include "../ht_requantize.h"
 #include "../ht_vector.h"
 #include "hardtack/ht_kernels.h"
-
-#define LANES 32 /* output channels summed side by side: 128 bytes of stack */
 
 HT_INLINE void add_tap(int32_t *acc, const int8_t *image, const int8_t *weights, int32_t lanes) {
     for (int32_t k = 0; k < lanes; k++) {
@@ -58,33 +55,23 @@ HT_INLINE void accumulate(const job *j, int32_t y, int32_t x, int32_t first, int
     }
 }
 
-HT_INLINE void finish(const ht_output_stage *stage, const int32_t *acc, int32_t first,
-                      int32_t lanes, int8_t *out) {
-    for (int32_t k = 0; k < lanes; k++) {
-        const int32_t i = stage->per_channel ? first + k : 0;
-        const int32_t scaled = ht_requantize(acc[k], stage->mult[i], stage->shift[i]);
-        out[first + k] = ht_clamp_s8(ht_add_wrapping(scaled, stage->out_zero), stage->act_min,
-                                     stage->act_max);
-    }
-}
-
 HT_INLINE void convolve_pixel(const job *j, int32_t y, int32_t x, const int32_t *bias,
                               const ht_output_stage *stage, int8_t *out) {
-    for (int32_t first = 0; first < j->n_out; first += LANES) {
+    for (int32_t first = 0; first < j->n_out; first += HT_LANES) {
         const int32_t left = j->n_out - first;
-        int32_t acc[LANES];
-        if (left >= LANES) { /* a constant count: the compiler unrolls it into registers */
-            for (int32_t k = 0; k < LANES; k++) {
+        int32_t acc[HT_LANES];
+        if (left >= HT_LANES) { /* a constant count: the compiler unrolls it into registers */
+            for (int32_t k = 0; k < HT_LANES; k++) {
                 acc[k] = bias[first + k];
             }
-            accumulate(j, y, x, first, LANES, acc);
-            finish(stage, acc, first, LANES, out);
+            accumulate(j, y, x, first, HT_LANES, acc);
+            ht_finish_s8(stage, acc, first, HT_LANES, out + first);
         } else {
             for (int32_t k = 0; k < left; k++) {
                 acc[k] = bias[first + k];
             }
             accumulate(j, y, x, first, left, acc);
-            finish(stage, acc, first, left, out);
+            ht_finish_s8(stage, acc, first, left, out + first);
         }
     }
 }

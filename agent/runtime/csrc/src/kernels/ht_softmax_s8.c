@@ -12,8 +12,8 @@ static int32_t exp_of_quarter(int32_t a) {
     const int32_t x3 = ht_doubling_high_mul(x2, x);
     const int32_t x4 = ht_doubling_high_mul(x2, x2);
     const int32_t x4_over_4 = ht_rounding_shift_right(x4, 2);
-    const int32_t tail = ht_rounding_shift_right(
-        ht_doubling_high_mul(x4_over_4 + x3, third) + x2, 1); /* x^4/24 + x^3/6 + x^2/2 */
+    const int32_t tail = ht_rounding_shift_right(ht_doubling_high_mul(x4_over_4 + x3, third) + x2,
+                                                 1); /* x^4/24 + x^3/6 + x^2/2 */
     return exp_of_minus_eighth + ht_doubling_high_mul(exp_of_minus_eighth, x + tail);
 }
 

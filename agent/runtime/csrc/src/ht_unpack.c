@@ -1,0 +1,144 @@
+#include "ht_unpack.h"
+
+#include "hardtack/ht_huffman.h"
+#include "ht_load.h"
+
+/* The stored bytes of one tensor. */
+typedef struct ht_stored {
+    const uint8_t *bytes;
+    uint32_t size;
+} ht_stored;
+
+/* Rows and columns that hold anything; the others are zero and not stored. */
+typedef struct ht_mask {
+    const uint8_t *row_bits, *column_bits;
+    uint32_t rows, inner, columns; /* the tensor as [rows][inner][columns] */
+    uint32_t live;                 /* elements that are stored */
+} ht_mask;
+
+static ht_status build(const ht_bundle *bundle, uint8_t index, uint8_t flip, ht_decoder *decoder) {
+    ht_span table;
+    const ht_status status = ht_bundle_code_table(bundle, index, &table);
+    return status == HT_OK ? ht_huffman_build(table.bytes, table.size, flip, decoder) : status;
+}
+
+static int bit(const uint8_t *bits, uint32_t index) {
+    return bits[index / 8] >> (index % 8) & 1;
+}
+
+/* Count the set bits; the bits behind the last one must be clear. */
+static ht_status count_bits(const uint8_t *bits, uint32_t count, uint32_t *set) {
+    *set = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        *set += (uint32_t)bit(bits, i);
+    }
+    const int clear = count % 8 == 0 || bits[count / 8] >> (count % 8) == 0;
+    return clear && *set > 0 ? HT_OK : HT_ERR_CODE_STREAM;
+}
+
+static ht_status read_mask(const ht_tensor *tensor, ht_stored *stored, ht_mask *mask) {
+    const uint32_t area = (uint32_t)tensor->dims[1] * (uint32_t)tensor->dims[2];
+    mask->rows = tensor->dims[0] > 1 ? (uint32_t)tensor->dims[0] : area;
+    mask->inner = tensor->dims[0] > 1 ? area : 1;
+    mask->columns = (uint32_t)tensor->dims[3];
+    const uint32_t row_bytes = (mask->rows + 7) / 8;
+    const uint32_t column_bytes = (mask->columns + 7) / 8;
+    if (stored->size < row_bytes + column_bytes) {
+        return HT_ERR_CODE_STREAM;
+    }
+    mask->row_bits = stored->bytes;
+    mask->column_bits = stored->bytes + row_bytes;
+    stored->bytes += row_bytes + column_bytes;
+    stored->size -= row_bytes + column_bytes;
+    uint32_t live_rows = 0;
+    uint32_t live_columns = 0;
+    ht_status status = count_bits(mask->row_bits, mask->rows, &live_rows);
+    if (status == HT_OK) {
+        status = count_bits(mask->column_bits, mask->columns, &live_columns);
+    }
+    mask->live = live_rows * mask->inner * live_columns;
+    return status;
+}
+
+/* Spread the live elements, which lie at the end of `out`, over all of it. Reading never falls
+ * behind writing: at least as many places are left to write as live elements to read. */
+static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
+    const int8_t *next = out + (elements - mask->live);
+    for (uint32_t r = 0; r < mask->rows; r++) {
+        const int row_lives = bit(mask->row_bits, r);
+        for (uint32_t k = 0; k < mask->inner; k++) {
+            for (uint32_t c = 0; c < mask->columns; c++) {
+                *out++ = row_lives && bit(mask->column_bits, c) ? *next++ : 0;
+            }
+        }
+    }
+}
+
+static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor, ht_stored stored,
+                                int8_t *out) {
+    const uint32_t elements = (uint32_t)tensor->elements;
+    ht_decoder values;
+    ht_status status = build(bundle, tensor->table, 0x80, &values);
+    if (status != HT_OK) {
+        return status;
+    }
+    if (tensor->coding == HT_GAP_HUFF) {
+        ht_decoder gaps;
+        status = build(bundle, tensor->gap_table, 0, &gaps);
+        return status != HT_OK ? status
+                               : ht_huffman_decode_gap(&values, &gaps, stored.bytes, stored.size,
+                                                       out, elements);
+    }
+    if (tensor->coding == HT_DENSE_HUFF) {
+        return ht_huffman_decode_dense(&values, stored.bytes, stored.size, out, elements);
+    }
+    ht_mask mask;
+    status = read_mask(tensor, &stored, &mask);
+    if (status == HT_OK) {
+        status = ht_huffman_decode_dense(&values, stored.bytes, stored.size,
+                                         out + (elements - mask.live), mask.live);
+    }
+    if (status == HT_OK) {
+        expand(&mask, out, elements);
+    }
+    return status;
+}
+
+/* int32 elements stored in 1, 2 or 3 bytes, their sign to be extended. */
+static ht_status unpack_narrow(const ht_tensor *tensor, ht_stored stored, uint8_t *out) {
+    const uint32_t elements = (uint32_t)tensor->elements;
+    const uint32_t width = stored.size / elements;
+    if (width < 1 || width > 3 || stored.size != width * elements) {
+        return HT_ERR_CODE_STREAM;
+    }
+    for (uint32_t i = 0; i < elements; i++) {
+        const uint8_t *in = stored.bytes + i * width;
+        const uint8_t sign = (uint8_t)((in[width - 1] & 0x80) != 0 ? 0xFF : 0x00);
+        for (uint32_t byte = 0; byte < 4; byte++) {
+            out[4 * i + byte] = byte < width ? in[byte] : sign;
+        }
+    }
+    return HT_OK;
+}
+
+ht_status ht_unpack_all(const ht_bundle *bundle, uint8_t *out) {
+    for (uint32_t i = 0; i < bundle->tensor_count; i++) {
+        ht_tensor tensor;
+        (void)ht_bundle_tensor(bundle, i, &tensor);
+        if (!ht_is_coded(&tensor)) {
+            continue;
+        }
+        const uint32_t taken = ht_unpacked_bytes(&tensor);
+        memset(out + taken - 16, 0, 16); /* what rounding up leaves over */
+        const ht_stored stored = {bundle->section[HT_DATA].bytes + tensor.offset,
+                                  tensor.stored_size};
+        const ht_status status = tensor.coding == HT_NARROW
+                                     ? unpack_narrow(&tensor, stored, out)
+                                     : unpack_huffman(bundle, &tensor, stored, (int8_t *)out);
+        if (status != HT_OK) {
+            return status;
+        }
+        out += taken;
+    }
+    return HT_OK;
+}

@@ -1,0 +1,66 @@
+"""The golden files: made again byte by byte, read by Python and by C."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hardtack_runtime.bundle import unpack, verify
+from hardtack_runtime.errors import HardtackError
+from hardtack_runtime.golden import replay
+from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.signing import Keyring
+from tests.golden.make import KEY, bad_bundles, golden_bundle
+
+HERE = Path(__file__).parent
+KEYS = Keyring([KEY.verify_key])
+CODES = json.loads((HERE / "bad" / "codes.json").read_text())
+
+
+def test_the_good_bundle_is_made_again_byte_by_byte() -> None:
+    assert golden_bundle() == (HERE / "good" / "every_op.htb").read_bytes()
+
+
+def test_the_bad_bundles_are_made_again_byte_by_byte() -> None:
+    made = bad_bundles(golden_bundle())
+    assert {name: code for name, (_, code) in made.items()} == CODES
+    for name, (data, _) in made.items():
+        assert (HERE / "bad" / f"{name}.htb").read_bytes() == data
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "good").glob("*.htb")), ids=lambda p: p.stem)
+def test_a_good_bundle_computes_its_golden_vectors(path: Path) -> None:
+    data = path.read_bytes()
+    verify(data, KEYS, "linux")
+    content = unpack(data)
+    assert content.golden
+    replay(Interpreter(data), content.golden, content.manifest.layers)
+
+
+@pytest.mark.parametrize("name", sorted(CODES))
+def test_a_bad_bundle_is_refused_with_its_code(name: str) -> None:
+    data = (HERE / "bad" / f"{name}.htb").read_bytes()
+    with pytest.raises(HardtackError) as caught:
+        verify(data, KEYS, "linux")
+    assert caught.value.code == CODES[name]
+
+
+def test_wrong_arithmetic_is_noticed_and_its_layer_named() -> None:
+    """A mutant: the same bundle with one weight changed must fail its golden vectors."""
+    from dataclasses import replace
+
+    from hardtack_runtime.bundle import pack
+
+    content = unpack((HERE / "good" / "every_op.htb").read_bytes())
+    tensors = list(content.program.tensors)
+    weights = tensors[content.program.ops[0].weights]  # type: ignore[attr-defined]
+    changed = weights.data.copy()
+    changed[0, 0, 0, 0] ^= 64
+    tensors[content.program.ops[0].weights] = replace(weights, data=changed)  # type: ignore[attr-defined]
+    program = replace(content.program, tensors=tuple(tensors))
+    mutant = pack(program, content.manifest, key=KEY, golden=content.golden)
+    with pytest.raises(HardtackError, match="0_conv2d") as caught:
+        replay(Interpreter(mutant), content.golden, content.manifest.layers)
+    assert caught.value.code == "HT606"

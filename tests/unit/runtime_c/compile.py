@@ -1,0 +1,42 @@
+"""Builds C test programs and libraries from the runtime's own sources."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CSRC = ROOT / "agent" / "runtime" / "csrc"
+SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wmissing-prototypes", "-Werror")
+
+
+def compiler(name: str = "") -> str:
+    """Return a C compiler, or skip the calling test where there is none."""
+    wanted = name or os.environ.get("CC", "cc")
+    path = shutil.which(wanted)
+    if path is None:
+        pytest.skip(f"no {wanted}: install a C compiler")
+    return path
+
+
+def build(output: Path, *sources: Path, flags: tuple[str, ...], cc: str = "") -> Path:
+    """Compile the runtime and more sources into one program or library.
+
+    Raises:
+        AssertionError: the compiler had something to say.
+    """
+    runtime = sorted([*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")])
+    command = [
+        *(compiler(cc), "-std=c99", *WARNINGS, *flags),
+        *(f"-I{CSRC / 'include'}", f"-I{ROOT / 'fuzz'}"),
+        *map(str, (*sources, *runtime)),
+        *("-o", str(output)),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return output

@@ -1,0 +1,46 @@
+"""Damaged bundles never crash the C reader: each ends with a status, under ASan and UBSan."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.golden.make import golden_bundle
+from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
+
+ROUNDS = "8000"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("hostile") / "good.htb"
+    path.write_bytes(golden_bundle())
+    return path
+
+
+@pytest.mark.parametrize("lut_bits", ["9", "12"])
+def test_every_damage_ends_with_a_status(lut_bits: str, bundle: Path, tmp_path: Path) -> None:
+    program = build(
+        tmp_path / "hostile",
+        Path(__file__).with_name("hostile.c"),
+        ROOT / "fuzz" / "exercise.c",
+        flags=(*SANITIZERS, "-DHT_PORTABLE", f"-DHT_LUT_BITS={lut_bits}"),
+    )
+    result = subprocess.run(
+        [str(program), str(bundle), ROUNDS], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    tried = {
+        line.split()[0]: (int(line.split()[2]), int(line.split()[4]))
+        for line in result.stdout.splitlines()
+    }
+    assert tried["PROG"][0] > tried["PROG"][1], "most damaged programs are refused"
+    assert sum(tried["all"]) > 100_000
+
+
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_the_runtime_compiles_without_warnings(cc: str, tmp_path: Path) -> None:
+    flags = ("-O3", "-shared", "-fPIC", "-fvisibility=hidden")
+    assert build(tmp_path / "libhardtack.so", flags=flags, cc=cc).exists()
