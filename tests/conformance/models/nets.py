@@ -85,7 +85,11 @@ class _Weights(pickle.Unpickler):
         self._archive, self._folder = archive, folder
 
     def find_class(self, module: str, name: str) -> Any:
-        known = {"OrderedDict": OrderedDict, "_rebuild_tensor_v2": _rebuild, "FloatStorage": np.float32}
+        known = {
+            "OrderedDict": OrderedDict,
+            "_rebuild_tensor_v2": _rebuild,
+            "FloatStorage": np.float32,
+        }
         if name not in known:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a state dict")
         return known[name]
@@ -94,9 +98,7 @@ class _Weights(pickle.Unpickler):
         return np.frombuffer(self._archive.read(f"{self._folder}/data/{pid[2]}"), "<f4")
 
 
-def _rebuild(
-    storage: FloatArray, offset: int, size: tuple[int, ...], *_: object
-) -> FloatArray:
+def _rebuild(storage: FloatArray, offset: int, size: tuple[int, ...], *_: object) -> FloatArray:
     return storage[offset : offset + int(np.prod(size))].reshape(size)
 
 

@@ -45,7 +45,11 @@ def test_model_of_onnx_runtimes_quantizer_agrees_within_a_step(
 ) -> None:
     path = _quantized_by_onnx_runtime(tmp_path, activation, per_channel=per_channel)
     converted = convert(path)
-    _agree(path.read_bytes(), Interpreter(pack_model(converted, None)), converted.manifest.outputs[0].scale)
+    _agree(
+        path.read_bytes(),
+        Interpreter(pack_model(converted, None)),
+        converted.manifest.outputs[0].scale,
+    )
 
 
 def test_own_quantizer_agrees_with_onnx_runtime_within_a_step() -> None:

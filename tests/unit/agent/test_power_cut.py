@@ -6,6 +6,7 @@ Deliberately broken stores show that the test would notice.
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 
@@ -195,3 +196,47 @@ class BlindStart(SlotStore):
 def test_a_careless_store_is_caught(broken: type[SlotStore]) -> None:
     with pytest.raises((AssertionError, HardtackError)):
         cut_everywhere(broken, range(0))
+
+
+class FullDisk(CutDisk):
+    """A disk that is full for a while."""
+
+    full = False
+
+    def write(self, path: Path, data: bytes) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(path, data)
+
+
+def test_a_state_that_cannot_be_saved_has_not_happened_and_is_tried_again() -> None:
+    disk = FullDisk()
+    device = Device(disk)
+    device.update(OLD)
+    disk.full = True
+    device.updater.handle(Listed(2, (OFFERS[NEW],)))
+    assert device.updater.stalled
+    assert device.running() == OLD
+    disk.full = False
+    device.updater.drain()
+    assert not device.updater.stalled
+    device.update(NEW)
+    assert device.running() == NEW
+
+
+def test_no_room_for_the_download_is_said_and_leaves_nothing() -> None:
+    disk = running_old()
+    disk.free_bytes = lambda path: 4096  # type: ignore[method-assign]
+    device = Device(disk)
+    device.update(NEW)
+    assert device.reports[-1].result.code == "HT603"
+    assert disk.names(ROOT / "download") == []
+
+
+def test_a_damaged_state_file_is_set_aside() -> None:
+    disk = running_old()
+    disk.write(ROOT / "state.json", b'{"v": 1, "models": 7}')
+    device = Device(disk)
+    device.update(NEW)
+    assert device.running() == NEW
+    assert disk.read(ROOT / "state.damaged.json") == b'{"v": 1, "models": 7}'

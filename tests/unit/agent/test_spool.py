@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hardtack_agent.spool import Spool
 from hardtack_agent.telemetry import Outcome, Window
+from hardtack_runtime.errors import DeviceError
 
 EMPTY = Window("digits", (1, 0, 0), bytes(16), 1000, 1000)
 OTHER = Window("words", (1, 0, 0), bytes(15) + b"\1", 1000, 1000)
@@ -104,3 +105,21 @@ def test_kill_9_keeps_what_was_said_to_be_counted(tmp_path: Path) -> None:
     spool = Spool(path, b"z" * 16)
     # A sample may have been counted by the file and killed before it was said, once per run.
     assert said <= spool.totals().samples <= said + 5
+
+
+def test_a_full_disk_delays_telemetry_and_loses_none(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16))
+    pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
+    spool._db.execute(f"PRAGMA max_page_count={pages}")
+    full = 0
+    for n in range(400):
+        window = Window(f"model-{n}", (1, 0, 0), n.to_bytes(16, "big"), 1000, 1000)
+        spool.add(window, [Outcome(latency_us=n)], 1001)
+    try:
+        spool.flush()
+    except DeviceError as error:
+        full = error.code == "HT603"
+    assert full
+    spool._db.execute("PRAGMA max_page_count=100000")
+    assert spool.flush() == 400
+    assert spool.totals().samples == 400

@@ -133,6 +133,9 @@ class Agent:
             work()
         except HardtackError as error:
             _log.warning("%s: %s", error.code, error)
+        except Exception:
+            # A retained message that trips over a fault of ours must not end us at every start.
+            _log.exception("a message could not be handled")
 
     def _on_time(self) -> None:
         now = time.monotonic()

@@ -23,11 +23,11 @@ BLOCK_HASH_BYTES = 8
 _BLOCK_HEADER = struct.Struct("<B3xI16s")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 BlockHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 BootId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Version = tuple[
-    Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]
-]
+U32 = Annotated[int, Field(ge=0, lt=2**32)]
+Version = tuple[U32, U32, U32]
 JobState = Literal[
     "queued", "fetching", "installed", "trial",
     "confirmed", "rolled_back", "failed", "cancelled",
@@ -59,7 +59,7 @@ class ModelState(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
-    name: str
+    name: Annotated[str, Field(max_length=31)]
     version: Version
     sha256: Sha256
     slot: Literal["a", "b"]
@@ -69,11 +69,11 @@ class Birth(Message):
     """up/birth, retained: what the device is and holds; sent on connection and after a change."""
 
     boot_id: BootId
-    agent: str
-    hardware: str
-    bundle_format: int
-    kernel_abi: int
-    models: tuple[ModelState, ...] = ()
+    agent: Annotated[str, Field(max_length=32)]
+    hardware: Annotated[str, Field(max_length=16)]
+    bundle_format: U32
+    kernel_abi: U32
+    models: Annotated[tuple[ModelState, ...], Field(max_length=256)] = ()
 
 
 class Online(Message):
@@ -99,7 +99,7 @@ class Offer(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
-    job_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+    job_id: JobId
     sha256: Sha256
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
     version: Version
@@ -135,7 +135,7 @@ class Request(Message):
 
     ask: Literal["jobs", "blocks"]
     sha256: Sha256 | None = None
-    blocks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=64)] = ()
+    blocks: Annotated[tuple[U32, ...], Field(max_length=64)] = ()
 
 
 class JobEvent(Message):
@@ -148,14 +148,14 @@ class JobEvent(Message):
         done: Blocks held, of `total`.
     """
 
-    job_id: str
+    job_id: JobId
     boot_id: BootId
     state: JobState
-    attempt: Annotated[int, Field(ge=0)] = 0
-    code: str = ""
-    detail: str = ""
-    done: int = 0
-    total: int = 0
+    attempt: U32 = 0
+    code: Annotated[str, Field(max_length=8)] = ""
+    detail: Annotated[str, Field(max_length=1000)] = ""
+    done: U32 = 0
+    total: U32 = 0
 
 
 class Ack(Message):

@@ -59,7 +59,7 @@ class Interpreter:
         status = self._c.ht_model_open(self._bundle.ctypes.data, len(self._bundle), self._model)
         self._check(status)
         self.arena_size, self.unpacked_size = self._pair(self._c.ht_model_memory)
-        self._weights = np.empty(self.unpacked_size, np.int8)
+        self._weights = _aligned(np.empty(self.unpacked_size, np.uint8))
         self._arena = _aligned(np.zeros(self.arena_size + 16, np.uint8))
         self._check(
             self._c.ht_weights_unpack(self._model, self._weights.ctypes.data, self.unpacked_size)

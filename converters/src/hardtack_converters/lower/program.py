@@ -115,7 +115,8 @@ def lower(model: ir.Model, *, collect_problems: bool = False) -> Lowered:
         tuple(asm.layers[i] for i in alive),
     )  # fmt: skip
     return Lowered(
-        plan_program(draft, asm.roots),
+        # With nodes missing there is nothing to plan: the program is not for running.
+        draft if problems else plan_program(draft, asm.roots),
         tuple(str(value.name) for value in graph.inputs),
         tuple(str(value.name) for value in graph.outputs),
         tuple(query.shape_of(value) for value in graph.inputs),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_runtime.errors import ModelImportError
 
 KEEP = frozenset({"QuantizeLinear", "DequantizeLinear"})
 FOLDED_BYTES = 1 << 26
@@ -17,17 +18,28 @@ def fold_constants(model: ir.Model) -> int:
     f(c) = c'        Shape(x) = c where the shape of x is fixed
 
     Quantised constants stay as they are: their codes are the point.
+
+    Raises:
+        ModelImportError: HT208, the optimizer failed on it.
     """
     from onnx_ir.passes.common import LiftConstantsToInitializersPass
     from onnxscript import optimizer
 
     before = sum(1 for _ in model.graph)
-    optimizer.optimize_ir(
-        model,
-        input_size_limit=FOLDED_BYTES,
-        output_size_limit=FOLDED_BYTES,
-        should_fold=lambda node: False if node.op_type in KEEP else None,
-    )
+    try:
+        optimizer.optimize_ir(
+            model,
+            input_size_limit=FOLDED_BYTES,
+            output_size_limit=FOLDED_BYTES,
+            should_fold=lambda node: False if node.op_type in KEEP else None,
+        )
+    except Exception as error:
+        # It evaluates nodes with ONNX's reference code, which raises whatever it meets.
+        detail = next(iter(str(error).splitlines()), type(error).__name__)[:160]
+        raise ModelImportError(
+            "HT208", "model", f"a constant part of it cannot be computed: {detail}",
+            "simplify the model before export",
+        ) from error  # fmt: skip
     LiftConstantsToInitializersPass(lift_all_constants=True)(model)
     return before - sum(1 for _ in model.graph)
 

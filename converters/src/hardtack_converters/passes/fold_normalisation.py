@@ -87,6 +87,8 @@ def _pads(node: ir.Node) -> bool:
 
 
 def _fold(graph: ir.Graph, linear: Linear, shift: FloatArray, scale: FloatArray) -> None:
+    if _is_scalar(shift) and _is_scalar(scale):
+        shift, scale = shift[:1], scale[:1]
     rows = np.moveaxis(linear.weights, linear.out_axis, 0)
     inputs = rows.shape[1]
     # Grouped convolutions: weights [O, I / groups, ...]; output o reads channels of its group.

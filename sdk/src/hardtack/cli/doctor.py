@@ -46,9 +46,9 @@ def _runtime() -> Finding:
     from hardtack_runtime.errors import HardtackError
 
     try:
-        from hardtack_runtime import _library  # noqa: PLC2701
+        from hardtack_runtime import _library
 
-        _library.load()
+        _library.library()
     except HardtackError as error:
         return Finding("C runtime", False, error.met, error.todo)
     return Finding("C runtime", True, "loads", "")

@@ -182,6 +182,9 @@ class Controller:
                 work()
             except HardtackError as error:
                 _log.warning("%s: %s", error.code, error)
+            except Exception:
+                # A fault of ours in one message must not deafen us to the whole fleet.
+                _log.exception("a message could not be handled")
 
     def _tell_all(self) -> None:
         """Repeat every open job: a broker that crashed may have forgotten its retained hints."""

@@ -1,0 +1,111 @@
+"""`hardtack convert`: bake the model of deploy.toml into signed bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hardtack.config import find_config, load_config
+
+if TYPE_CHECKING:
+    from hardtack.bake import Outcome
+
+
+@click.command("convert")
+@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
+@click.option("--out", type=click.Path(path_type=Path), help="folder for bundles (default dist)")
+@click.option("--layers", is_flag=True, help="also list every layer")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document")
+def command(config: Path | None, out: Path | None, layers: bool, as_json: bool) -> None:
+    """Convert, measure, hold against the gates, sign, and write a bundle per target."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hardtack.bake import bake
+
+    path = (config or find_config(Path.cwd())).resolve()
+    deployment = load_config(path)
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        tasks = {stage: bar.add_task(stage, total=None) for stage in ("calibrate", "evaluate")}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            bar.update(tasks[stage], completed=done, total=total)
+
+        outcome = bake(deployment, path.parent, out or path.parent / "dist", advance)
+    if as_json:
+        click.echo(json.dumps(as_document(outcome), indent=1))
+    else:
+        _print(outcome, layers)
+
+
+def as_document(outcome: Outcome) -> dict[str, Any]:
+    """Return everything `convert` found, for machines."""
+    accuracy = outcome.accuracy
+    return {
+        "source_bytes": outcome.source_bytes,
+        "accuracy": accuracy
+        and {"samples": accuracy.samples, "int8": accuracy.int8, "float": accuracy.floats},
+        "notices": list(outcome.converted.notices),
+        "passes": outcome.converted.passes,
+        "bundles": [
+            {
+                "target": baked.target.name,
+                "path": str(baked.path),
+                "bytes": len(baked.data),
+                "arena_bytes": baked.header.arena_size,
+                "unpacked_bytes": baked.header.unpacked_size,
+                "model_id": baked.header.model_id.hex(),
+            }
+            for baked in outcome.bundles
+        ],
+        "layers": [
+            {
+                "name": row.name,
+                "operator": row.operator,
+                "output": list(row.output),
+                "weight_bytes": row.weight_bytes,
+                "macs": row.macs,
+            }
+            for row in outcome.converted.rows
+        ],
+    }
+
+
+def _print(outcome: Outcome, layers: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hardtack.quantities import format_size
+
+    converted, accuracy = outcome.converted, outcome.accuracy
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if outcome.new_key:
+        console.print("made the signing key `default`; see `hardtack keys list`")
+    changed = ", ".join(f"{name} {count}" for name, count in converted.passes.items() if count)
+    console.print(f"import     {len(converted.rows)} operators; {changed or 'nothing to fold'}")
+    for notice in converted.notices:
+        console.print(f"           {notice}")
+    if layers:
+        table = Table("layer", "operator", "output", "weights", "MACs", box=None, pad_edge=False)
+        for row in converted.rows:
+            shape = "x".join(map(str, row.output))
+            size = format_size(row.weight_bytes)
+            table.add_row(row.name, row.operator, shape, size, f"{row.macs:,}")
+        console.print(table)
+    if accuracy is not None:
+        before = "" if accuracy.floats is None else f"{100 * accuracy.floats:.2f} -> "
+        console.print(
+            f"accuracy   {before}{100 * accuracy.int8:.2f} % of {accuracy.samples} samples"
+            f"{'' if accuracy.floats is None else ' (float -> int8)'}"
+        )
+    for baked in outcome.bundles:
+        ratio = outcome.source_bytes / len(baked.data)
+        console.print(
+            f"size       {format_size(outcome.source_bytes)} -> {format_size(len(baked.data))} "
+            f"({ratio:.1f}x), arena {format_size(baked.header.arena_size)}, "
+            f"weights unpacked {format_size(baked.header.unpacked_size)}"
+        )
+        console.print(f"wrote      {baked.path}  signed by {baked.header.key_id.hex()}")
