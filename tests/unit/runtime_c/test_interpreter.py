@@ -114,11 +114,7 @@ def test_a_wrong_input_is_told(bundle: bytes, inputs: tuple[np.ndarray, ...], me
         pytest.param(4, b"\x02", GateError, "HT502", id="format"),
         pytest.param(6, b"\x09", GateError, "HT502", id="abi"),
         pytest.param(93, b"\x01", BundleError, "HT212", id="reserved"),
-<<<<<<< HEAD
-        pytest.param(227, b"\x7f", BundleError, "HT212", id="sections"),
-=======
         pytest.param(225, b"\x7f", BundleError, "HT212", id="sections"),
->>>>>>> main
     ],
 )
 def test_a_bad_header_is_refused(

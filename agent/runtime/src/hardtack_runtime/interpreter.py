@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from hardtack_runtime import _library
 from hardtack_runtime.errors import DeviceError
 
-Int8Array = npt.NDArray[np.int8]
-FloatArray = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Int8Array = npt.NDArray[np.int8]
+    FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
