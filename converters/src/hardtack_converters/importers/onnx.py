@@ -94,6 +94,9 @@ def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
             proto, check_type=True, strict_mode=False, data_prop=True
         )
         model = onnx_ir.from_proto(inferred)
+        for node in model.graph:
+            # Messages, reports and golden vectors name layers: none may be nameless.
+            node.name = node.name or node.outputs[0].name
     except HardtackError:
         raise
     except Exception as error:
