@@ -41,6 +41,7 @@ def test_a_bundle_reads_back_as_it_was_written(bundle: bytes) -> None:
         assert read.dims == written.dims
         assert read.is_constant == written.is_constant
         if written.data is not None:
+            assert read.data is not None
             assert np.array_equal(read.data, written.data)
 
 
