@@ -15,8 +15,9 @@ from tests.data import data_path
 from tests.digit_bundles import KEY
 from tests.end_to_end.fleet import AgentProcess, until
 
-CLIPS, RIGHT = 4890, 4492
-"""The test set of Speech Commands v0.02, and how many the reference gets right: 91.86 %."""
+CLIPS, RIGHT = 4890, 4489
+"""The test set of Speech Commands v0.02, and how many TFLite Micro gets right: 91.80 %.
+LiteRT's fast path rounds once, in floating point, and gets 4,492 (91.86 %)."""
 
 
 @pytest.mark.slow
