@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from hardtack_runtime import huffman, masking
 from hardtack_runtime.errors import BundleError
-from hardtack_runtime.packing import Coding, entropy_bytes, pack_constants
+from hardtack_runtime.packing import Coding, entropy_bytes, pack_constants, unpacked_bytes
 
 codes = hnp.arrays(np.int8, st.integers(1, 300), elements=st.integers(-128, 127))
 
@@ -171,3 +171,18 @@ def test_a_mask_leaves_out_dead_rows_and_columns_and_nothing_else(
     live = masking.compact(x, read)
     assert live.size < x.size
     assert np.array_equal(masking.expand(live, read, x.shape), x)
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 5008, 12000, 10**6])
+def test_what_does_not_fit_a_device_s_memory_stays_raw(limit: int) -> None:
+    rng = np.random.default_rng(2)
+    shape = (50, 1, 1, 100)
+    tensors = [rng.laplace(0, scale, shape).clip(-128, 127) for scale in (2, 6, 20, 40)]
+    constants = [t.astype(np.int8) for t in tensors]
+    packed = pack_constants(list(constants), unpack_limit=limit)
+    coded = [c for c, s in zip(constants, packed.constants, strict=True) if s.coding != Coding.RAW]
+    assert sum(map(unpacked_bytes, coded)) <= limit
+    if limit == 5008:
+        # Room for one: the one that the code shortens most.
+        assert [s.coding for s in packed.constants] == [Coding.DENSE_HUFF, *[Coding.RAW] * 3]
+    assert bool(packed.tables) == bool(coded)

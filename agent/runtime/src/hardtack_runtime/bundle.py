@@ -90,6 +90,7 @@ def pack(
     key: SigningKey | None,
     hardware: str = "any",
     golden: tuple[GoldenVector, ...] = (),
+    unpack_limit: int | None = None,
 ) -> bytes:
     """Write a signed bundle.
 
@@ -99,9 +100,10 @@ def pack(
         key: Who vouches for it; None leaves the signature zero, so no device takes it.
         hardware: Class of device it may run on, or "any".
         golden: Vectors recorded by `hardtack_runtime.golden.record`.
+        unpack_limit: Bytes of memory the device has for unpacked constants; None: enough.
     """
     constants = [t.data for t in program.tensors if t.data is not None]
-    packed = packing.pack_constants(constants)
+    packed = packing.pack_constants(constants, unpack_limit)
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hardtack_runtime import huffman, masking
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
-from hardtack_runtime.packing import Coding, Packed, frame
+from hardtack_runtime.packing import Coding, Packed, frame, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
 _TENSOR = struct.Struct("<BBBB4HI")
@@ -32,7 +32,7 @@ def unpacked_size(program: Program, packed: Packed) -> int:
     """Return the bytes of memory that coded tensors need once unpacked."""
     constants = [t.data for t in program.tensors if t.data is not None]
     return sum(
-        round_up(data.nbytes, 16)
+        unpacked_bytes(data)
         for data, stored in zip(constants, packed.constants, strict=True)
         if stored.coding != Coding.RAW
     )
