@@ -80,7 +80,9 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+        console = Console(stderr=True)
+        hidden = quiet or not console.is_terminal
+        self._bar = Progress(*columns, console=console, disable=hidden, transient=True)
         self._devices = devices
         self._task = self._bar.add_task(f"0 of {devices} confirmed", total=None)
 
