@@ -83,7 +83,8 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> AgentConfig:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         code = "HT103" if first["type"] == "extra_forbidden" else "HT104"
-        raise ConfigError(code, f"{path or 'flags'}: {key}", first["msg"]) from error
+        met = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(code, f"{path or 'flags'}: {key}", met) from error
     parse_url(config.broker)
     return config
 

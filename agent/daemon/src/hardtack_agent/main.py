@@ -39,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except HardtackError as error:
         sys.stderr.write(f"{error.code} {error}\n")
         sys.exit(error.exit_status)
+    run_until_signalled(agent)
+
+
+def run_until_signalled(agent: Agent) -> None:
+    """Run an agent; SIGTERM and SIGINT end it in order."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
     agent.run()

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hardtack_runtime.errors import BundleError
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=31)]
-Version = Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
+VERSION_PATTERN = r"^\d{1,9}\.\d{1,9}\.\d{1,9}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=31)]
+Version = Annotated[str, Field(pattern=VERSION_PATTERN)]
 
 
 class _Strict(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -28,20 +29,24 @@ def command(
     """
     from hardtack.keystore import keys_dir, signing_key
     from hardtack.quantities import parse_time
-    from hardtack_agent import main as agent
+    from hardtack_agent.agent import Agent
+    from hardtack_agent.config import load_config
+    from hardtack_agent.main import run_until_signalled
     from hardtack_runtime.errors import ConfigError
 
     try:
         period_s = parse_time(telemetry_period)
     except ValueError as error:
         raise ConfigError("HT104", "--telemetry-period", str(error)) from error
+    devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
+    config = load_config(None, {
+        "device": device, "broker": broker, "tenant": tenant, "hardware": hardware,
+        "state_dir": state_dir or devices / device, "trusted_keys": keys or keys_dir(),
+        "telemetry_period_s": period_s,
+    })  # fmt: skip
     if keys is None:
         signing_key("default")  # makes it, so that there is something to trust
-    state = state_dir or Path(platformdirs.user_data_path("hardtack")) / "devices" / device
-    state.mkdir(parents=True, exist_ok=True)
-    click.echo(f"{device}: predictions at {state / 'agent.sock'}")
-    agent.main([
-        "--device", device, "--broker", broker, "--tenant", tenant, "--hardware", hardware,
-        "--state-dir", str(state), "--trusted-keys", str(keys or keys_dir()),
-        "--telemetry-period-s", str(period_s),
-    ])  # fmt: skip
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    agent = Agent(config)
+    click.echo(f"{device}: predictions at {config.socket_path}")
+    run_until_signalled(agent)

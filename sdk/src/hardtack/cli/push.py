@@ -61,14 +61,20 @@ def _targets(store: Any, devices: tuple[str, ...], everyone: bool) -> list[str]:
     known = [row.device for row in store.devices()]
     if everyone:
         if not known:
-            raise DeviceError("HT604", "--all", "no device has ever reported to this controller")
+            raise DeviceError(
+                "HT604", "--all", "no device has ever reported to this controller",
+                "start an agent while `hardtack serve` runs",
+            )  # fmt: skip
         return known
     if not devices:
         raise ConfigError("HT104", "DEVICES", "no device named", "name some, or use --all")
     unknown = [device for device in devices if device not in known]
     if unknown:
         there = ", ".join(known) or "none yet"
-        raise DeviceError("HT604", unknown[0], f"has never reported; known: {there}")
+        raise DeviceError(
+            "HT604", unknown[0], f"has never reported; known: {there}",
+            "start its agent against this broker while `hardtack serve` runs",
+        )  # fmt: skip
     return list(devices)
 
 
@@ -80,7 +86,9 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+        console = Console(stderr=True)
+        hidden = quiet or not console.is_terminal
+        self._bar = Progress(*columns, console=console, disable=hidden, transient=True)
         self._devices = devices
         self._task = self._bar.add_task(f"0 of {devices} confirmed", total=None)
 
