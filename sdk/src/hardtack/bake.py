@@ -256,7 +256,9 @@ def _float_accuracy(
 
     assert converted.prepared is not None
     model = onnx_ir.to_proto(converted.prepared).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it warns of initializers that passes have left unread
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     right = [
         int(np.argmax(session.run(None, {name: sample})[0])) == truth
