@@ -10,7 +10,7 @@ Source: Migacz, "8-bit inference with TensorRT", 2017 (entropy).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,7 +100,7 @@ def calibrate(
         ModelImportError: HT208 the model cannot be run, HT222 it yields NaN or infinity.
     """
     names = [str(value.name) for value in quantized_values(model)]
-    session = _session(model, names)
+    session = open_session(model, names)
     observed = {name: _Observed() for name in names}
     used, settled = _observe_limits(session, samples, observed, progress)
     if method != "min-max":
@@ -145,8 +145,20 @@ def _run(
         yield index, feeds | dict(zip(wanted, results, strict=True))
 
 
-def _session(model: ir.Model, names: list[str]) -> Any:
-    """Open the model in ONNX Runtime, every named value an output."""
+def open_session(model: ir.Model, names: Sequence[str] = ()) -> Any:
+    """Open a float model in ONNX Runtime, one thread, exactly as written.
+
+    Args:
+        model: Standard ONNX.
+        names: Values to make outputs, besides those it has.
+
+    Returns:
+        An `onnxruntime.InferenceSession`.
+
+    Raises:
+        ConfigError: HT105, onnxruntime is not installed.
+        ModelImportError: HT208, it refuses the model.
+    """
     try:
         import onnxruntime
     except ImportError as error:
