@@ -39,7 +39,7 @@ _FLOAT = """\
 def command(model: Path, force: bool) -> None:
     """Write a deploy.toml beside you for MODEL (ONNX or .tflite)."""
     if not model.is_file():
-        raise ModelImportError("HT201", str(model), "there is no such file")
+        raise ModelImportError("HT201", str(model), "there is no such file", "check the path")
     target = Path(FILE_NAME)
     if target.exists() and not force:
         raise ConfigError("HT106", str(target), "exists already", "use --force to replace it")
