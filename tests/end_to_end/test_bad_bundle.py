@@ -60,7 +60,9 @@ def test_a_cut_bundle_is_found(
 def test_what_is_no_bundle_is_named(baked: CommandLine, verb: str) -> None:
     assert "no.htb" in baked.run(verb, "no.htb").refused("HT211", 3)
     assert "directory" in baked.run(verb, ".").refused("HT211", 3)
-    assert "no hardtack bundle" in baked.run(verb, "digits.onnx").refused("HT211", 3)
+    message = baked.run(verb, "digits.onnx").refused("HT211", 3)
+    assert "no hardtack bundle" in message
+    assert "--> digits.onnx" in message
 
 
 def test_a_bundle_of_a_strangers_key_is_refused(baked: CommandLine, tmp_path: Path) -> None:

@@ -40,6 +40,20 @@ def _net(*nodes: onnx.NodeProto, rank: int, opset: int = 18, **inputs: list[Any]
     return bytes(proto.SerializeToString())
 
 
+def _asymmetric() -> bytes:
+    """A QDQ model whose weights have zero point 3."""
+    constants = {
+        "s": np.float32(0.1), "z": np.int8(0), "three": np.int8(3), "w": np.ones((4, 2), np.int8),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x s z", "xq"), node("DequantizeLinear", "xq s z", "xr"),
+        node("DequantizeLinear", "w s three", "wr"), node("MatMul", "xr wr", "m"),
+        node("QuantizeLinear", "m s z", "mq"), node("DequantizeLinear", "mq s z", "y"),
+    ]  # fmt: skip
+    arrays = {name: np.asarray(value) for name, value in constants.items()}
+    return bytes(model_of(nodes, arrays, {"x": [1, 4]}, {"y": 2}).SerializeToString())
+
+
 GRAM = node("Einsum", "x x", "y", equation="ij,kj->ik")
 POOL = node("MaxPool", "x", "y", kernel_shape=[2, 2])
 MODELS = [
@@ -55,6 +69,7 @@ MODELS = [
     pytest.param(
         _net(POOL, rank=4, x=[1, 1, "height", 8]), "HT205", "[input] shape", id="open shape"
     ),
+    pytest.param(_asymmetric(), "HT303", "zero point", id="asymmetric weights"),
     pytest.param(_net(POOL, rank=4, opset=99, x=[1, 1, 8, 8]), "HT206", "opset 99", id="opset"),
 ]
 
@@ -72,7 +87,7 @@ def test_a_bad_model_is_refused(
 def test_a_missing_model_is_named(cli: CommandLine, project: Path) -> None:
     (project / "digits.onnx").unlink()
     assert str(project / "digits.onnx") in cli.run("convert").refused("HT201", 3)
-    assert "no such file" in cli.run("init", "nowhere.onnx").refused("HT201", 3)
+    assert "No such file" in cli.run("init", "nowhere.onnx").refused("HT201", 3)
 
 
 def test_a_folder_is_no_model(cli: CommandLine, project: Path) -> None:

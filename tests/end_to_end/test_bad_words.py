@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+import types
 from pathlib import Path
 
+import click
 import pytest
 
+from hardtack.cli.main import VERBS, main
 from tests.end_to_end.command import CommandLine, change, written
 
 TARGET = '[[target]]\nname = "pi"\nhardware = "linux"\n'
@@ -84,12 +89,62 @@ def test_a_wrong_word_ends_with_status_2_and_a_hint(
         pytest.param(("agent", "Bad Name!"), "a-z", id="device name"),
         pytest.param(("agent", "a", "--broker", "ftp://x"), "mqtt://", id="broker address"),
         pytest.param(("agent", "a", "--hardware", "A"), "hardware", id="hardware"),
+        pytest.param(("devices", "--tenant", "a/#"), "part of a topic", id="tenant"),
     ],
 )
 def test_a_wrong_value_on_the_command_line_is_explained(
     baked: CommandLine, words: tuple[str, ...], hint: str
 ) -> None:
     assert hint in baked.run(*words).refused("HT104", 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status", "hint"),
+    [
+        pytest.param(("--state-dir", "test.npz"), "HT612", 5, "test.npz", id="state is a file"),
+        pytest.param(("--state-dir", "x" * 120), "HT609", 5, "107 bytes", id="path too long"),
+        pytest.param(("--keys", "nowhere"), "HT704", 6, "nowhere", id="no folder of keys"),
+        pytest.param(("--keys", "."), "HT704", 6, "every bundle would be refused", id="no keys"),
+    ],
+)
+def test_an_agent_that_could_do_nothing_does_not_start(
+    cli: CommandLine, words: tuple[str, ...], code: str, status: int, hint: str
+) -> None:
+    assert hint in cli.run("agent", "pi-1", *words).refused(code, status)
+
+
+def test_a_store_that_is_no_database_is_named(baked: CommandLine) -> None:
+    for verb in ("devices", "watch"):
+        assert "digits.onnx" in baked.run(verb, "--store", "digits.onnx").refused("HT614", 5)
+
+
+def test_init_quotes_the_path_of_the_model(cli: CommandLine, project: Path) -> None:
+    (project / 'a "b".onnx').write_bytes((project / "digits.onnx").read_bytes())
+    cli.works("init", 'a "b".onnx', "--force")
+    assert "int8 kernel" in cli.works("check").out
+    assert "neither ONNX" in cli.run("init", "deploy.toml").refused("HT203", 3)
+
+
+def test_what_nobody_foresaw_is_reported_with_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    @click.command("oops")
+    def oops() -> None:
+        raise ZeroDivisionError("by the pound")
+
+    monkeypatch.setitem(VERBS, "oops", "a verb with a fault")
+    monkeypatch.setitem(sys.modules, "hardtack.cli.oops", types.SimpleNamespace(command=oops))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main(["oops"])
+    (report,) = tmp_path.iterdir()
+    err = capsys.readouterr().err
+    assert (end.value.code, err.splitlines()[0]) == (
+        1, "error[HT901]: ZeroDivisionError: by the pound",
+    )  # fmt: skip
+    assert str(report) in err
+    assert "Traceback" in report.read_text()
+    assert "Traceback" not in err
 
 
 def test_a_refused_agent_leaves_no_folder(cli: CommandLine) -> None:

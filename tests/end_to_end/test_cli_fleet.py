@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hardtack_agent.client import Client
+from hardtack_runtime.errors import DeviceError
 from tests.end_to_end.command import DEMO_DATA, HARDTACK, CommandLine, change, free_port
 from tests.end_to_end.fleet import until
 
@@ -46,10 +48,10 @@ class Fleet:
             "agent", device, "--broker", self.broker, "--telemetry-period", "200 ms",
             "--state-dir", self.cli.home / device, *flags,
         )  # fmt: skip
-        until(lambda: self.devices().get(device, {}).get("online", False), why=device)
+        until(lambda: bool(self.devices().get(device, {}).get("online")), why=device)
         return process
 
-    def devices(self) -> dict[str, dict[str, object]]:
+    def devices(self) -> dict[str, dict[str, Any]]:
         """Return the rows of `hardtack devices` by device."""
         rows = self.cli.works("devices", "--json").document["devices"]
         return {row["device"]: row for row in rows}
@@ -109,6 +111,9 @@ def test_what_cannot_be_pushed_is_refused(fleet: Fleet) -> None:
     assert "no device" in cli.run("push", BUNDLE, "--all").refused("HT604", 5)
     assert "name some, or use --all" in cli.run("push", BUNDLE).refused("HT104", 2)
     agent = fleet.add("pi-1")
+    with Client(fleet.socket_of("pi-1")) as client, pytest.raises(DeviceError) as caught:
+        client.predict("digits", [[0.0]])
+    assert caught.value.code == "HT611"
     assert "known: pi-1" in cli.run("push", BUNDLE, "pi-9").refused("HT604", 5)
     assert "unit" in cli.run("push", BUNDLE, "pi-1", "--timeout", "3").refused("HT104", 2)
     agent.send_signal(signal.SIGSTOP)
@@ -123,6 +128,15 @@ def test_a_second_agent_on_a_state_directory_is_refused(fleet: Fleet) -> None:
     words = ("agent", "pi-1", "--broker", fleet.broker, "--state-dir", fleet.cli.home / "pi-1")
     ran = fleet.cli.run(*words)
     assert "another agent uses this state directory" in ran.refused("HT608", 5)
+
+
+def test_the_example_says_when_no_agent_answers(baked: CommandLine) -> None:
+    ran = subprocess.run(
+        [sys.executable, PREDICT, "no.sock", DEMO_DATA / "test.npz"],
+        cwd=baked.here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("HT609 no.sock: no agent answers")
 
 
 def test_a_port_in_use_is_named(fleet: Fleet) -> None:

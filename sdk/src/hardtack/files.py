@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from hardtack_runtime.errors import BundleError, ConfigError, DeviceError
+from hardtack_runtime.errors import BundleError, ConfigError, DeviceError, HardtackError
 
 BUNDLE_SUFFIX = ".htb"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -28,6 +29,17 @@ def read_bundle(path: Path) -> bytes:
             f"cannot be read ({error.strerror})",
             "`hardtack convert` writes one",
         ) from error
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let errors about "the bundle" say which file it is."""
+    try:
+        yield
+    except HardtackError as error:
+        if error.where != "bundle":
+            raise
+        raise type(error)(error.code, str(path), error.met, error.todo) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:
