@@ -28,7 +28,7 @@ TARGET = '[[target]]\nname = "pi"\nhardware = "linux"\n'
         pytest.param('"1.0 %"', '"200 %"', "HT104", "22:1", "'200 %'", id="more than all"),
         pytest.param('"1.0.0"', '"1.0"', "HT104", "6:1", "like 1.0.0", id="release"),
         pytest.param('"digits"', '"My Net"', "HT104", "5:1", "small letters", id="name"),
-        pytest.param('"classify"', '"clasify"', "HT104", "10:1", 'mean "classify"?', id="choice"),
+        pytest.param('"classify"', '"klassify"', "HT104", "10:1", 'mean "classify"?', id="choice"),
         pytest.param("max = 256", 'max = "x"', "HT104", "17:41", "whole number", id="number"),
         pytest.param("std = 6.017", "std = 0", "HT104", "14:29", "cannot be 0", id="divisor"),
         pytest.param("mean = 4.884", "mean = nan", "HT104", "14:15", "NaN", id="not a number"),
@@ -61,7 +61,7 @@ def test_a_deployment_that_is_not_there_is_asked_for(cli: CommandLine, project: 
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        pytest.param(("convrt",), "Did you mean 'convert'?", id="verb"),
+        pytest.param(("konvert",), "Did you mean 'convert'?", id="verb"),
         pytest.param(("frobnicate",), "No such verb 'frobnicate'.", id="no such verb"),
         pytest.param(("convert", "--jsn"), "Did you mean '--json'?", id="option"),
         pytest.param(("push",), "Missing argument 'BUNDLE'", id="missing argument"),
