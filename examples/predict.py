@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hardtack_agent.client import Client
+from hardtack_runtime.errors import HardtackError
 
 
 def main(socket: str, samples: str, model: str = "digits") -> None:
@@ -31,4 +32,7 @@ def main(socket: str, samples: str, model: str = "digits") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except HardtackError as error:
+        sys.exit(f"{error.code} {error}")

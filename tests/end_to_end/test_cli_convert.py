@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 from hardtack.cli.main import VERBS
+from hardtack_converters.convert import Options, convert
 from tests.data import data_path
-from tests.end_to_end.command import CommandLine, copy_project, written
+from tests.end_to_end.command import CommandLine, change, copy_project, written
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = "dist/digits-1.0.0-pi.htb"
@@ -51,6 +53,15 @@ def test_the_same_deployment_gives_the_same_bundle(cli: CommandLine, project: Pa
     first = (project / BUNDLE).read_bytes(), (project / "deploy.lock").read_bytes()
     cli.works("convert")
     assert ((project / BUNDLE).read_bytes(), (project / "deploy.lock").read_bytes()) == first
+
+
+def test_a_gate_that_has_nothing_to_compare_with_is_said(cli: CommandLine, project: Path) -> None:
+    floats = convert(project / "digits.onnx", Options(calibration=project / "calibration.npz"))
+    (project / "digits.onnx").write_bytes(ir.to_proto(floats.quantized).SerializeToString())
+    change(project, "normalize = { mean = 4.884, std = 6.017 }", "")
+    ran = cli.works("convert")
+    assert "max_drop: the model came quantised" in ran.out
+    assert "% of 600 samples\n" in ran.out
 
 
 def test_init_check_convert_bakes_an_int8_tflite(tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ def bake(
     if config.data.evaluate is not None:
         accuracy = evaluate(converted, packed[0].data, config.data.evaluate, base, progress)
         check_drop(config, accuracy)
+        if accuracy.floats is None and config.gates.max_drop is not None:
+            notice = "max_drop: the model came quantised, so there is no float accuracy to lose"
+            converted = replace(converted, notices=(*converted.notices, notice))
     for baked in packed:
         write_whole(baked.path, baked.data)
     write_whole(base / LOCK_NAME, lock_text(converted, packed, accuracy).encode())

@@ -49,7 +49,8 @@ class PredictionServer:
             self._listener.listen(16)
         except OSError as error:
             self._listener.close()
-            raise DeviceError("HT609", str(path), f"cannot listen: {error}") from error
+            raise DeviceError("HT609", str(path), f"cannot listen: {error}",
+                              "choose another path, of at most 107 bytes") from error  # fmt: skip
 
     def start(self) -> None:
         """Begin to answer, in the background."""

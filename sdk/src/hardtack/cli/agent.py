@@ -32,7 +32,8 @@ def command(
     from hardtack_agent.agent import Agent
     from hardtack_agent.config import load_config
     from hardtack_agent.main import run_until_signalled
-    from hardtack_runtime.errors import ConfigError
+    from hardtack_runtime.errors import ConfigError, TrustError
+    from hardtack_runtime.signing import Keyring
 
     try:
         period_s = parse_time(telemetry_period)
@@ -46,6 +47,11 @@ def command(
     })  # fmt: skip
     if keys is None:
         signing_key("default")  # makes it, so that there is something to trust
+    elif not len(Keyring.load(keys)):
+        raise TrustError(
+            "HT704", str(keys), "holds no public key (*.pub), so every bundle would be refused",
+            "`hardtack keys new` makes a pair; copy its .pub file there",
+        )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     agent = Agent(config)
     click.echo(f"{device}: predictions at {config.socket_path}")

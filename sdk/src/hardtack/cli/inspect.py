@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hardtack.files import read_bundle
+from hardtack.files import named, read_bundle
 
 if TYPE_CHECKING:
     from hardtack_runtime.bundle import Bundle
@@ -21,7 +21,8 @@ def command(bundle: Path, as_json: bool) -> None:
     """Show name, contract, operators and bytes of a bundle; trusts nothing, runs nothing."""
     from hardtack_runtime.bundle import unpack
 
-    content = unpack(read_bundle(bundle))
+    with named(bundle):
+        content = unpack(read_bundle(bundle))
     if as_json:
         click.echo(json.dumps(describe(content), indent=1))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hardtack.files import read_bundle
+from hardtack.files import named, read_bundle
 from hardtack.fleet.settings import fleet_options, open_controller, open_store, settle
 from hardtack_runtime.errors import ConfigError, DeviceError
 
@@ -44,7 +44,8 @@ def command(
     except ValueError as error:
         raise ConfigError("HT104", "--timeout", str(error)) from error
     data = read_bundle(bundle)
-    verify(data, own_keyring())
+    with named(bundle):
+        verify(data, own_keyring())
     settings = settle(**flags)
     with ExitStack() as stack:
         store = open_store(settings)
