@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from hardtack.quantities import parse_share, parse_size, parse_time
 from hardtack.toml_locations import KeyPath, locate_keys, nearest
 from hardtack_runtime.errors import ConfigError
-from hardtack_runtime.manifest import Name, Version
+from hardtack_runtime.manifest import Hardware, Name, Version
 
 FILE_NAME = "deploy.toml"
 
@@ -114,7 +114,7 @@ class Target(_Strict):
     """A kind of device."""
 
     name: Name
-    hardware: Name = "any"
+    hardware: Hardware = "any"
     ram: Size | None = None
     """Limit for arena and unpacked weights together."""
     flash: Size | None = None

@@ -41,7 +41,7 @@ class Interpreter:
     """A model ready to run, with its own working memory. Not for use by two threads at once.
 
     Args:
-        bundle: A whole bundle; kept as it is when its memory is 8-byte aligned, else copied.
+        bundle: A whole bundle; kept as it is when it lies at a multiple of 16, else copied.
 
     Attributes:
         inputs: What `run` takes, in order.
