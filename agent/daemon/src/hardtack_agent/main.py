@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         agent = Agent(load_config(arguments.pop("config"), arguments))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: agent.stop())
+        agent.run()
     except HardtackError as error:
         sys.stderr.write(f"{error.code} {error}\n")
         sys.exit(error.exit_status)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.stop())
-    agent.run()
 
 
 def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
