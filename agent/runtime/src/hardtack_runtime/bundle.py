@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hardtack_runtime import packing
@@ -221,10 +223,8 @@ def unpack(data: bytes) -> Bundle:
         GateError: HT502 other format version.
     """
     header = read_header(data)
-    try:
+    with _cut_records(header):
         return _unpack(data, header)
-    except (struct.error, IndexError) as error:
-        raise BundleError("HT212", header.release, "a section ends inside a record") from error
 
 
 def read_contract(data: bytes) -> Contract:
@@ -235,14 +235,20 @@ def read_contract(data: bytes) -> Contract:
         GateError: HT502 other format version.
     """
     header = read_header(data)
-    try:
+    with _cut_records(header):
         sections = _split(data)
         manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
         elements = [port.elements for port in manifest.inputs]
         golden = decode_golden(sections["GOLD"], len(manifest.layers) or None, elements)
+        return Contract(header, manifest, golden)
+
+
+@contextlib.contextmanager
+def _cut_records(header: Header) -> Iterator[None]:
+    try:
+        yield
     except (struct.error, IndexError) as error:
         raise BundleError("HT212", header.release, "a section ends inside a record") from error
-    return Contract(header, manifest, golden)
 
 
 def _unpack(data: bytes, header: Header) -> Bundle:
