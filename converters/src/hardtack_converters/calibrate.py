@@ -141,7 +141,10 @@ def _run(
     wanted = [name for name in observed if name not in inputs]
     for index in range(count):
         feeds = {name: array[index] for name, array in samples.arrays.items()}
-        results = session.run(wanted, feeds)
+        try:
+            results = session.run(wanted, feeds)
+        except Exception as error:
+            raise _refused(error) from error
         yield index, feeds | dict(zip(wanted, results, strict=True))
 
 
@@ -185,9 +188,13 @@ def open_session(model: ir.Model, names: Sequence[str] = ()) -> Any:
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        # ONNX Runtime's exceptions share no base class but Exception.
-        detail = str(error).splitlines()[0][:200]
-        raise ModelImportError("HT208", "model", f"ONNX Runtime refuses it: {detail}") from error
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> ModelImportError:
+    """Say what ONNX Runtime has said; its exceptions share no base class but Exception."""
+    detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return ModelImportError("HT208", "model", f"ONNX Runtime refuses it: {detail}")
 
 
 def _range(seen: _Observed, method: Method, percentile: float) -> Range:

@@ -96,6 +96,9 @@ def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
         for node in model.graph:
             # Messages, reports and golden vectors name layers: none may be nameless.
             node.name = node.name or node.outputs[0].name
+            names = (node.name, *(value.name for value in node.outputs))
+            if not all(isinstance(name, str) for name in names):
+                raise _garbage(source, f"one of the names {names} is not UTF-8")
     except HardtackError:
         raise
     except Exception as error:
