@@ -36,14 +36,14 @@ lint: setup               ## style, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(CSRC)) $(wildcard fuzz/*.c tests/*/*.c)
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
 	$(BIN)/codespell
 	$(BIN)/python docs/generate.py --check
 
 format: setup             ## make lint's formatters happy
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(filter %.c %.h,$(CSRC)) $(wildcard fuzz/*.c tests/*/*.c)
+	$(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
 
 bench: setup              ## every benchmark, beside its rivals
 	for name in parity bundle_size footprint; do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -76,7 +76,7 @@ def time_call(call: Callable[[], object], seconds: float, rounds: int = 7) -> li
     call()
     medians = []
     for _ in range(rounds):
-        samples = []
+        samples: list[float] = []
         end = time.perf_counter() + seconds / rounds
         while time.perf_counter() < end or not samples:
             start = time.perf_counter_ns()

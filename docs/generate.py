@@ -2,7 +2,8 @@
 
 `docs/cli.md` from the command line's own help, `docs/deploy.md` from the schema,
 `docs/errors.md` from the pages of the error codes, `docs/operators.md` from SPEC and program,
-`docs/benchmarks.md` from saved results. With --check it writes nothing and fails when a page is stale.
+`docs/benchmarks.md` from saved results. With --check it writes nothing and fails when a page
+is stale.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def deploy_page() -> str:
             parts.append(f"## {name}\n\nThe schema's version: 1.\n")
             continue
         heading = f"[[{name}]]" if name == "target" else f"[{name}]"
-        parts.append(f"## {heading}\n\n{inspect.getdoc(model)}\n\n| key | default | what |\n|---|---|---|")
+        parts.append(f"## {heading}\n\n{inspect.getdoc(model)}\n")
+        parts.append("| key | default | what |\n|---|---|---|")
         parts.extend(_rows(model, ""))
         parts.append("")
     return "\n".join(parts)
@@ -68,7 +70,8 @@ def _rows(model: type[BaseModel], prefix: str) -> list[str]:
     notes, rows = _attribute_notes(model), []
     for name, field in model.model_fields.items():
         inner = config._model_of(field.annotation)
-        default = "required" if field.default is PydanticUndefined else json.dumps(field.default, default=str)
+        required = field.default is PydanticUndefined
+        default = "required" if required else json.dumps(field.default, default=str)
         note = notes.get(name, "")
         if inner is not None:
             rows.append(f"| `{prefix}{name}` | | {inspect.getdoc(inner)} |")
@@ -90,9 +93,10 @@ def _attribute_notes(model: type[BaseModel]) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, note in zip(body.body, body.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant):
-                    notes[field.target.id] = " ".join(str(note.value.value).split())
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant):
+                notes[field.target.id] = " ".join(str(note.value.value).split())
     return notes
 
 
@@ -105,7 +109,8 @@ def errors_page() -> str:
 
 def operators_page() -> str:
     """Return the operators of the runtime with their opcodes."""
-    lines = [f"{NOTE}# Operators\n\nFormulas: SPEC.md section 2.\n\n| opcode | operator | what |\n|---|---|---|"]
+    lines = [f"{NOTE}# Operators\n\nFormulas: SPEC.md section 2.\n"]
+    lines.append("| opcode | operator | what |\n|---|---|---|")
     for opcode, op in sorted(OPS.items()):
         lines.append(f"| {opcode} | {op.__name__} | {(inspect.getdoc(op) or '').splitlines()[0]} |")
     return "\n".join(lines) + "\n"
@@ -113,11 +118,13 @@ def operators_page() -> str:
 
 def benchmarks_page() -> str:
     """Return the saved results as tables."""
-    parts = [f"{NOTE}# Benchmarks\n\nMedians; the range of the rounds in brackets. `python -m benchmarks.NAME --save` measures again."]
+    parts = [f"{NOTE}# Benchmarks\n\nMedians; the range of the rounds in brackets."]
+    parts.append("`python -m benchmarks.NAME --save` measures again.")
     for path in sorted((ROOT / "benchmarks/results").glob("*.json")):
         result = json.loads(path.read_text())
         machine = result["machine"]
-        parts.append(f"\n## {result['name']}\n\n{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}\n")
+        parts.append(f"\n## {result['name']}\n")
+        parts.append(f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}\n")
         peers = list(result["peers"])
         parts.append("| figure | hardtack | " + " | ".join(peers) + " |")
         parts.append("|---|---:|" + "---:|" * len(peers))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.lower import lower
-
 from hardtack_runtime.bundle import pack
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.manifest import Manifest, PortSpec

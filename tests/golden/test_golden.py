@@ -56,6 +56,7 @@ def test_wrong_arithmetic_is_noticed_and_its_layer_named() -> None:
     content = unpack((HERE / "good" / "every_op.htb").read_bytes())
     tensors = list(content.program.tensors)
     weights = tensors[content.program.ops[0].weights]  # type: ignore[attr-defined]
+    assert weights.data is not None
     changed = weights.data.copy()
     changed[0, 0, 0, 0] ^= 64
     tensors[content.program.ops[0].weights] = replace(weights, data=changed)  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ def bake(
     converted = convert(path, noted)
     packed = []
     for target in config.target:
-        data = pack_model(converted, key, hardware=target.hardware)
+        data = pack_model(converted, key, hardware=target.hardware, ram=target.ram)
         header = read_header(data)
         check_fit(config, target, header)
         name = f"{config.project.name}-{config.project.release}-{target.name}{BUNDLE_SUFFIX}"
@@ -280,14 +280,10 @@ def _classes(
 def _float_accuracy(
     converted: Converted, samples: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
 ) -> float:
-    import onnx_ir
-    import onnxruntime
+    from hardtack_converters.calibrate import open_session
 
     assert converted.prepared is not None
-    model = onnx_ir.to_proto(converted.prepared).SerializeToString()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # it warns of what folding left over
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_session(converted.prepared)
     name = session.get_inputs()[0].name
     right = [
         int(np.argmax(session.run(None, {name: sample})[0])) == truth

@@ -49,14 +49,15 @@ def small_cnn(seed: int = 0) -> onnx.ModelProto:
 
     def draw(*shape: int) -> FloatArray:
         fan_in = max(int(np.prod(shape[1:])), 1)
-        return (rng.normal(size=shape) / np.sqrt(fan_in)).astype(np.float32)
+        return np.asarray(rng.normal(size=shape) / np.sqrt(fan_in), np.float32)
 
-    constants = {
+    constants: dict[str, npt.NDArray[Any]] = {
         "w1": draw(8, 3, 3, 3), "b1": draw(8),
-        "gamma": np.abs(draw(8)) + 0.5, "beta": draw(8), "mean": draw(8), "var": np.abs(draw(8)) + 1,
+        "gamma": np.abs(draw(8)) + 0.5, "beta": draw(8), "mean": draw(8),
+        "var": np.abs(draw(8)) + 1,
         "w2": draw(8, 1, 3, 3), "w3": draw(16, 8, 1, 1), "b3": draw(16),
         "w4": draw(16, 16, 3, 3), "b4": draw(16), "w5": draw(16, 5), "b5": draw(5),
-        "six": np.float32(6), "zero": np.float32(0),
+        "six": np.array(6, np.float32), "zero": np.array(0, np.float32),
     }  # fmt: skip
     nodes = [
         node("Conv", "x w1 b1", "c1", pads=[1, 1, 1, 1]),

@@ -12,7 +12,6 @@ from tests.conformance.models.nets import lenet5
 from tests.conformance.models.runtimes import open_onnx
 from tests.data import data_path
 
-
 MEAN, STD = 0.1307 * 255, 0.3081 * 255
 
 

@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from hardtack_converters.convert import convert
 from hardtack_converters.importers import import_model, read_source
 from tests.conformance.models.runtimes import run_onnx
 from tests.conformance.oracle import Oracle
@@ -61,3 +62,19 @@ def test_float_tflite_becomes_float_onnx(name: str) -> None:
     # Weights of int8 with float activations are rounded per run by LiteRT: "dynamic range".
     tolerance = 0.05 if "kws" in name else 1e-3
     assert np.abs(found - wanted).max() <= tolerance * max(1.0, float(np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["kws_ref_model", "pretrainedResnet_quant", "vww_96_int8", "ad01_int8", "str_ww_ref_model"],
+)
+def test_onnx_runtime_takes_the_graph_with_all_its_fusions(name: str) -> None:
+    """Fused integer operators demand scalar scales: one of shape [1] is refused there."""
+    import onnxruntime
+
+    converted = convert(data_path(f"mlperf_tiny/{name}.tflite"))
+    model = ir.to_proto(converted.quantized).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0]
+    (found,) = session.run(None, {source.name: np.zeros(source.shape, np.int8)})
+    assert found.size == converted.program.tensors[converted.program.outputs[0].tensor].elements

@@ -77,3 +77,22 @@ def test_unsupported_model_is_refused_by_name(name: str, operator: str) -> None:
     with pytest.raises(HardtackError, match=operator) as caught:
         convert(data_path(f"{name}.tflite"))
     assert caught.value.code in {"HT208", "HT301", "HT302"}
+
+
+@pytest.mark.parametrize("picture", ["person", "no_person"])
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("tflite_micro/person_detect", 1), ("mlperf_tiny/vww_96_int8", 3)],
+    ids=["person detection", "visual wake words"],
+)
+def test_a_real_picture_gives_the_bits_of_tflite_micro(
+    name: str, channels: int, picture: str, oracle: Oracle
+) -> None:
+    bitmap = data_path(f"tflite_micro/{picture}.bmp").read_bytes()
+    start = int.from_bytes(bitmap[10:14], "little")
+    gray = np.frombuffer(bitmap, np.uint8, 96 * 96, start).reshape(96, 96)[::-1]
+    codes = np.repeat((gray.astype(int) - 128).astype(np.int8)[None, :, :, None], channels, 3)
+    path = data_path(f"{name}.tflite")
+    ((wanted,),) = oracle.run(path.read_bytes(), [[codes]])
+    (found,) = Interpreter(pack_model(convert(path), None)).run(codes)
+    assert np.array_equal(found.ravel(), wanted.ravel())

@@ -38,10 +38,11 @@ def draw(*shape: int) -> FloatArray:
 CONSTANTS: dict[str, npt.NDArray[Any]] = {
     "w": draw(4, 3, 3, 3), "wd": draw(3, 1, 3, 3), "b": draw(4), "wg": draw(108, 5), "bg": draw(5),
     "gamma": draw(4), "beta": draw(4), "mean": draw(4), "var": np.abs(draw(4)) + np.float32(1),
-    "g3": draw(3), "c": draw(4, 1, 1), "one": np.float32(1.5), "rows": np.array([1, 18, 6], np.int64),
+    "g3": draw(3), "c": draw(4, 1, 1), "one": np.array(1.5, np.float32),
+    "rows": np.array([1, 18, 6], np.int64),
     "w6": draw(6, 2), "b2": draw(2), "axes": np.array([2, 3], np.int64),
     "pads": np.array([0, 0, 1, 2, 0, 0, 0, 1], np.int64), "flat": np.array([1, 108], np.int64),
-    "half": np.float32(0.5), "v3": np.abs(draw(3)) + np.float32(1),
+    "half": np.array(0.5, np.float32), "v3": np.abs(draw(3)) + np.float32(1),
 }  # fmt: skip
 
 BN = node("BatchNormalization", "a gamma beta mean var", "y")
@@ -74,7 +75,8 @@ def ops(model: ir.Model) -> list[str]:
             freeze, graph_of(node("Identity", "x", "a"), node("Relu", "a", "y")), ["Relu"],
             id="identity",
         ),
-        pytest.param(freeze, graph_of(node("Identity", "x", "y")), ["Identity"], id="kept identity"),
+        pytest.param(freeze, graph_of(node("Identity", "x", "y")), ["Identity"],
+                     id="kept identity"),
         pytest.param(
             fold_constants,
             graph_of(node("Mul", "half one", "k"), node("Mul", "x k", "y")), ["Mul"],
@@ -190,7 +192,7 @@ def test_normalisation_folds_exactly(
 ) -> None:
     model = graph_of(*nodes)
     shape = (1, -1, 1, 1)
-    scaled = (IMAGE - np.float32(mean).reshape(shape)) / np.float32(std).reshape(shape)
+    scaled = (IMAGE - np.reshape(mean, shape)) / np.reshape(std, shape)
     before = run(model, scaled.astype(np.float32))
     assert fold_normalisation(model, mean, std) == how
     assert np.allclose(run(model), before, atol=1e-4)
@@ -212,7 +214,8 @@ def test_wrong_normalisation_is_refused(mean: list[float], std: list[float]) -> 
 
 def test_normalisation_moves_the_grid_of_a_quantised_input() -> None:
     port = fold_into_port(Port(0, 1 / 128, 0), [128.0], [128.0])
-    assert (port.scale, port.zero_point) == (pytest.approx(1.0), -128)
+    assert port.scale == pytest.approx(1.0)
+    assert port.zero_point == -128
     with pytest.raises(ConfigError, match="cannot hold it"):
         fold_into_port(Port(0, 0.3, 5), [0.1], [1.0])
 

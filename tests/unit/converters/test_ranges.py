@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hardtack_converters.ranges import (
+    FloatArray,
     Range,
     affine_grid,
     weight_codes,
@@ -36,7 +37,7 @@ def test_every_value_of_the_range_is_within_a_step_of_a_code(a: float, b: float)
 
 
 @given(hnp.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)))
-def test_weights_come_back_within_half_a_step(weights: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_weights_come_back_within_half_a_step(weights: FloatArray) -> None:
     scale = weight_scale(weights, 0)
     codes = weight_codes(weights, scale, 0)
     error = np.abs(codes * scale.astype(np.float64)[:, None] - weights)
@@ -46,5 +47,5 @@ def test_weights_come_back_within_half_a_step(weights: np.ndarray) -> None:  # t
 
 
 def test_scale_grows_until_a_large_bias_fits() -> None:
-    scale = widened_for_bias(np.float32([1e-9]), np.array([1000.0]), 1e-3)
+    scale = widened_for_bias(np.array([1e-9], np.float32), np.array([1000.0]), 1e-3)
     assert 1000.0 / (float(scale[0]) * 1e-3) <= 2**30 * 1.001

@@ -93,7 +93,11 @@ class Agent:
         self._asks = 0
 
     def run(self) -> None:
-        """Work until `stop` is called."""
+        """Work until `stop` is called.
+
+        Raises:
+            DeviceError: HT612, the slots cannot be read.
+        """
         self._updater.start()
         for name, pair in self._updater.saved.models.items():
             if pair.active is not None:

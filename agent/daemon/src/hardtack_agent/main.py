@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         agent = Agent(load_config(arguments.pop("config"), arguments))
+        run_until_signalled(agent)
     except HardtackError as error:
         sys.stderr.write(f"{error.code} {error}\n")
         sys.exit(error.exit_status)
-    run_until_signalled(agent)
 
 
 def run_until_signalled(agent: Agent) -> None:

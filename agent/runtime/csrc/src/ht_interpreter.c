@@ -127,6 +127,9 @@ ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
     if (size < model->bundle.unpacked_size || (memory == NULL && model->bundle.unpacked_size > 0)) {
         return HT_ERR_MEMORY;
     }
+    if ((uintptr_t)memory % 4 != 0) { /* int32 constants are read where they are unpacked */
+        return HT_ERR_ALIGNMENT;
+    }
     model->weights = NULL;
     ht_status status = ht_unpack_all(&model->bundle, memory);
     if (status != HT_OK) {

@@ -7,7 +7,7 @@ const char *ht_status_text(ht_status status) {
     case HT_ERR_ARGUMENT:
         return "wrong argument";
     case HT_ERR_ALIGNMENT:
-        return "the bundle does not start at a multiple of 8";
+        return "the bundle or the unpack memory is not aligned";
     case HT_ERR_NOT_A_BUNDLE:
         return "not a bundle";
     case HT_ERR_TRUNCATED:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hardtack_runtime
 from hardtack_runtime.errors import BundleError, ConfigError, GateError, HardtackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NAME = "libhardtack.so"
 _POINTER = ctypes.c_void_p
@@ -66,6 +69,8 @@ def find_library() -> Path:
     Raises:
         ConfigError: HT105, it has not been built.
     """
+    from pathlib import Path  # 4 ms that a device's first prediction need not wait for
+
     for folder in hardtack_runtime.__path__:
         path = Path(folder) / _NAME
         if path.is_file():
@@ -83,16 +88,24 @@ def library() -> ctypes.CDLL:
     Raises:
         ConfigError: HT105, it is missing or of another version.
     """
-    path = find_library()
     try:
-        loaded = ctypes.CDLL(str(path))
+        loaded = _load()
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(loaded, name)
             function.restype = result
             function.argtypes = arguments
     except (OSError, AttributeError) as error:
-        raise ConfigError("HT105", str(path), str(error), "build it again") from error
+        raise ConfigError("HT105", _NAME, str(error), "build it again") from error
     return loaded
+
+
+def _load() -> ctypes.CDLL:
+    for folder in hardtack_runtime.__path__:
+        try:
+            return ctypes.CDLL(f"{folder}/{_NAME}")
+        except OSError:
+            continue
+    return ctypes.CDLL(str(find_library()))  # there, but it does not load: say why
 
 
 _NOT_A_BUNDLE = {-3, -4}

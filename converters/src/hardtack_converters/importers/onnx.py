@@ -93,6 +93,12 @@ def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
             proto, check_type=True, strict_mode=False, data_prop=True
         )
         model = onnx_ir.from_proto(inferred)
+        for node in model.graph:
+            # Messages, reports and golden vectors name layers: none may be nameless.
+            node.name = node.name or node.outputs[0].name
+            names = (node.name, *(value.name for value in node.outputs))
+            if not all(isinstance(name, str) for name in names):
+                raise _garbage(source, f"one of the names {names} is not UTF-8")
     except HardtackError:
         raise
     except Exception as error:

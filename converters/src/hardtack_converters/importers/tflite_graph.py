@@ -142,7 +142,7 @@ class Builder:
         from onnx import numpy_helper
 
         unique = self.unique(name)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), unique))
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), unique))
         return unique
 
     def dequantized(self, name: str, codes: npt.NDArray[Any], info: TensorInfo, axis: int) -> str:

@@ -17,6 +17,9 @@ from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.program import AveragePool2D, Dims, MaxPool2D, Mean
 
+MOST_SUMMED = 1 << 22
+"""Most values that a pool or mean may sum in int32 (SPEC section 2)."""
+
 
 def lower_pool(asm: Assembler, node: ir.Node) -> None:
     """Lower MaxPool and AveragePool.
@@ -28,6 +31,8 @@ def lower_pool(asm: Assembler, node: ir.Node) -> None:
     target = target_of(asm, node)
     window = window_of(node, value.shape, query.ints_attribute(node, "kernel_shape", ()))
     _check_pool(node, padded=window.padded)
+    if window.kernel_h * window.kernel_w > MOST_SUMMED:
+        raise UnsupportedOpError("HT304", label(node), "a window of over 2**22 values")
     covers = (window.kernel_h, window.kernel_w) == (window.height, window.width)
     one = (window.out_height, window.out_width) == (1, 1)
     average = node.op_type == "AveragePool"
@@ -97,6 +102,8 @@ def _emit_mean(
             "only neighbouring axes have a kernel",
         )  # fmt: skip
     outer, count, inner = run
+    if count > MOST_SUMMED:
+        raise UnsupportedOpError("HT304", label(node), f"a mean of {count} values")
     grid = target.grid or value.grid
     mult, shift = mean_multiplier(value.grid, grid, count)
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))

@@ -56,9 +56,9 @@ class Target:
 
     def code_bounds(self, grid: Grid) -> tuple[int, int]:
         """Return the clamp of the codes: TFLite's CalculateActivationRangeQuantized."""
-        low = -128 if self.low == -np.inf else max(-128, grid.code(self.low))
-        high = 127 if self.high == np.inf else min(127, grid.code(self.high))
-        return low, high
+        low = -128 if self.low == -np.inf else grid.code(self.low)
+        high = 127 if self.high == np.inf else grid.code(self.high)
+        return min(max(low, -128), 127), min(max(high, -128), 127)
 
 
 def _scale_of(node: ir.Node) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.program import Softmax
 
 Real = npt.NDArray[np.float64]
+
+SOFTMAX_DEPTH = 4095
+"""Most classes whose exponentials sum within int32 (SPEC section 2)."""
 
 
 def _sigmoid(x: Real) -> Real:
@@ -140,13 +144,10 @@ def lower_clip(asm: Assembler, node: ir.Node) -> None:
     value = activation_of(asm, node, 0)
     target = target_of(asm, node)
     out = target.grid or value.grid
-    low = -128 if bounds[0] == -np.inf else max(-128, out.code(bounds[0]))
-    high = 127 if bounds[1] == np.inf else min(127, out.code(bounds[1]))
-    outer = target.code_bounds(out)
-    table = tables.clip_table(
-        value.grid.scale, value.grid.zero_point, out.scale, out.zero_point,
-        max(low, outer[0]), min(high, outer[1]),
-    )  # fmt: skip
+    own = replace(target, low=max(bounds[0], target.low), high=min(bounds[1], target.high))
+    low, high = own.code_bounds(out)
+    source = value.grid
+    table = tables.clip_table(source.scale, source.zero_point, out.scale, out.zero_point, low, high)
     bind(asm, target, asm.through_table(value, table, out, str(node.name)))
 
 
@@ -205,6 +206,8 @@ def lower_softmax(asm: Assembler, node: ir.Node) -> None:
     axis = query.int_attribute(node, "axis", -1) % len(value.shape)
     depth = value.shape[axis]
     rows = value.order.size // depth
+    if depth > SOFTMAX_DEPTH:
+        raise UnsupportedOpError("HT302", label(node), f"{depth} classes, over {SOFTMAX_DEPTH}")
     if rows > 1:
         axes = buffer_axes(value.order, value.shape)
         last = [a for a in axes or () if value.shape[a] > 1][-1:]

@@ -61,9 +61,22 @@ def window_of(node: ir.Node, shape: tuple[int, ...], kernel: Sequence[int]) -> W
     if axes == 1:
         sizes = [(lead, *size) for lead, size in zip(neutral, sizes, strict=True)]
     window = Window(*(int(v) for size in sizes[:6] for v in size), *(int(v) for v in sizes[6]))
-    if max(*strides, *dilations) > 65535 or min(*before, *after) < 0:
+    if max(*strides, *dilations, *before) > 65535 or min(*strides, *dilations, *before) < 0:
         raise UnsupportedOpError("HT302", label(node), "a stride, dilation or pad out of range")
+    if not _every_window_meets_the_image(window):
+        raise UnsupportedOpError(
+            "HT302", label(node), "some of its windows lie wholly in the padding",
+            "pad by less than the kernel's reach",
+        )  # fmt: skip
     return window
+
+
+def _every_window_meets_the_image(window: Window) -> bool:
+    rows = (window.kernel_h - 1) * window.dilation_h >= window.pad_top
+    columns = (window.kernel_w - 1) * window.dilation_w >= window.pad_left
+    last_row = (window.out_height - 1) * window.stride_h - window.pad_top
+    last_column = (window.out_width - 1) * window.stride_w - window.pad_left
+    return rows and columns and last_row < window.height and last_column < window.width
 
 
 def _pads(

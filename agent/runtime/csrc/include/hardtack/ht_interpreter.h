@@ -42,8 +42,8 @@ typedef struct ht_port {
 /* Check a whole bundle and find its program; see ht_bundle_open for bytes and size. */
 HT_API ht_status ht_model_open(const void *bytes, size_t size, ht_model *model);
 
-/* Decode the coded constants into memory of at least bundle.unpacked_size bytes, which may be NULL
- * when that is 0, and check the values of all constants. The memory stays in use. */
+/* Decode the coded constants into memory of at least bundle.unpacked_size bytes, at a multiple of
+ * 4, which may be NULL when that is 0, and check the values of all constants. It stays in use. */
 HT_API ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size);
 
 /* Give the working memory, at least bundle.arena_size bytes. Its contents do not matter. */
