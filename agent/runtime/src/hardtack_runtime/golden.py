@@ -17,8 +17,6 @@ from hardtack_runtime.program import GoldenVector
 
 Int8Array = npt.NDArray[np.int8]
 
-__all__ = ["GoldenVector", "record", "replay", "seeded_inputs"]
-
 
 def seeded_inputs(seed: int, sizes: Sequence[int]) -> list[Int8Array]:
     """Return the inputs that a seed stands for, the same in Python and in C.
