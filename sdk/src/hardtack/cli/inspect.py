@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def describe(content: Bundle) -> dict[str, Any]:
         "memory": {"arena": header.arena_size, "unpacked_weights": header.unpacked_size},
         "operators": [
             {"name": name, "operator": type(op).__name__}
-            for name, op in zip(content.manifest.layers, content.program.ops, strict=True)
+            for name, op in zip_longest(content.manifest.layers, content.program.ops, fillvalue="")
         ],
         "constants": constants(content),
         "golden_vectors": len(content.golden),
@@ -90,7 +91,7 @@ def _print(content: Bundle) -> None:
     if manifest.labels:
         console.print(f"labels {', '.join(manifest.labels)}", markup=False)
     operators = Table("operator", "name", box=None, pad_edge=False)
-    for name, op in zip(manifest.layers, content.program.ops, strict=True):
+    for name, op in zip_longest(manifest.layers, content.program.ops, fillvalue=""):
         operators.add_row(type(op).__name__, name)
     console.print(operators)
     weights = Table("constants", "raw", "stored", "entropy bound", box=None, pad_edge=False)
