@@ -217,7 +217,7 @@ def test_bad_classes_are_refused(
         pytest.param(
             '"linux"', '"linux"\nflash = "2 KiB"', "HT503", 4, "flash 2.0 KiB", id="flash"
         ),
-        pytest.param('"linux"', '"linux"\nram = "2 KiB"', "HT503", 4, "RAM has 2.0", id="RAM"),
+        pytest.param('"linux"', '"linux"\nram = "1 KiB"', "HT503", 4, "RAM has 1.0", id="RAM"),
     ],
 )  # fmt: skip
 def test_what_the_deployment_asks_and_cannot_have_is_refused(

@@ -40,8 +40,6 @@ Seconds = Annotated[float, _text(parse_time), Field(gt=0)]
 Share = Annotated[float, _text(parse_share), Field(ge=0, le=1)]
 
 
-Hardware = Annotated[Name, Field(max_length=15)]
-"""A class of device; the bundle's header has 16 bytes for it."""
 Shape = tuple[Annotated[int, Field(gt=0)], ...]
 
 
