@@ -29,9 +29,7 @@ def command(
     """
     from hardtack.keystore import keys_dir, signing_key
     from hardtack.quantities import parse_time
-    from hardtack_agent.agent import Agent
-    from hardtack_agent.config import load_config
-    from hardtack_agent.main import run_until_signalled
+    from hardtack_agent.main import run
     from hardtack_runtime.errors import ConfigError, TrustError
     from hardtack_runtime.signing import Keyring
 
@@ -39,12 +37,6 @@ def command(
         period_s = parse_time(telemetry_period)
     except ValueError as error:
         raise ConfigError("HT104", "--telemetry-period", str(error)) from error
-    devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
-    config = load_config(None, {
-        "device": device, "broker": broker, "tenant": tenant, "hardware": hardware,
-        "state_dir": state_dir or devices / device, "trusted_keys": keys or keys_dir(),
-        "telemetry_period_s": period_s,
-    })  # fmt: skip
     if keys is None:
         signing_key("default")  # makes it, so that there is something to trust
     elif not len(Keyring.load(keys)):
@@ -53,6 +45,10 @@ def command(
             "`hardtack keys new` makes a pair; copy its .pub file there",
         )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    agent = Agent(config)
-    click.echo(f"{device}: predictions at {config.socket_path}")
-    run_until_signalled(agent)
+    devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
+    values = {
+        "device": device, "broker": broker, "tenant": tenant, "hardware": hardware,
+        "state_dir": state_dir or devices / device, "trusted_keys": keys or keys_dir(),
+        "telemetry_period_s": period_s,
+    }  # fmt: skip
+    run(None, values, lambda socket: click.echo(f"{device}: predictions at {socket}"))
