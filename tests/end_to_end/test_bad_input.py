@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,33 @@ def test_a_damaged_samples_file_is_refused(cli: CommandLine, project: Path, cont
     (project / "calibration.npz").write_bytes(content)
     message = cli.run("convert").refused("HT221", 3)
     assert "allow_pickle" not in message
+
+
+def test_samples_of_more_than_the_memory_are_refused(cli: CommandLine, project: Path) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**13, 1, 8, 8)}
+    with (project / "calibration.npz").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    assert "memory" in cli.run("convert").refused("HT221", 3)
+
+
+def test_a_file_newer_than_onnx_runtime_is_calibrated(cli: CommandLine, project: Path) -> None:
+    proto = onnx.load_from_string(MODEL)
+    proto.ir_version = onnx.IR_VERSION  # what onnx.helper.make_model writes by itself
+    (project / "digits.onnx").write_bytes(proto.SerializeToString())
+    cli.works("convert", "--json")
+
+
+def test_init_keeps_the_old_deployment_when_a_name_cannot_be_written(
+    cli: CommandLine, project: Path
+) -> None:
+    before = (project / "deploy.toml").read_bytes()
+    odd = os.fsdecode(b"odd\xff.onnx")
+    (project / odd).write_bytes(MODEL)
+    cli.run("init", "--force", odd).refused("HT107", 2)
+    assert (project / "deploy.toml").read_bytes() == before
+    (project / "odd\x7f.onnx").write_bytes(MODEL)
+    cli.works("init", "--force", "odd\x7f.onnx")
+    assert "int8 kernel" in cli.works("check").out
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt import publish
 
 from hardtack_agent.client import Client
+from hardtack_agent.messages import Birth, ModelState
+from hardtack_agent.telemetry import Window, encode_batch
+from hardtack_agent.topics import up
 from hardtack_runtime.errors import DeviceError
 from tests.end_to_end.command import DEMO_DATA, HARDTACK, CommandLine, change, free_port
 from tests.end_to_end.fleet import until
@@ -150,6 +154,34 @@ def test_serve_ends_in_order_and_takes_its_broker_along(fleet: Fleet, end: signa
     assert fleet.server.wait(10) == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", fleet.port)) != 0
+
+
+def test_a_broker_does_not_outlive_a_killed_controller(fleet: Fleet) -> None:
+    fleet.server.kill()
+    fleet.server.wait()
+
+    def free() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", fleet.port)) != 0
+
+    until(free, why="the broker's end")
+
+
+def test_what_a_device_calls_its_model_is_no_markup(fleet: Fleet) -> None:
+    fleet.add("pi-1")  # the controller listens
+    birth = Birth(
+        boot_id="0" * 32, agent="1", hardware="[/red]", bundle_format=1, kernel_abi=1,
+        models=(ModelState(name="[/b]", version=(1, 0, 0), sha256="0" * 64, slot="a"),),
+    )  # fmt: skip
+    window = Window("[/x]", (1, 0, 0), bytes(16), int(time.time()), int(time.time()), samples=1)
+    for kind, payload in (
+        ("birth", birth.encode()),
+        ("tm", encode_batch(bytes(16), [(1, window)])),
+    ):
+        publish.single(up("default", "odd", kind), payload, qos=1, port=fleet.port)
+    until(lambda: "odd" in fleet.devices(), why="its birth")
+    assert "[/b]@1.0.0" in fleet.cli.works("devices").out
+    until(lambda: "[/x]@1.0.0" in fleet.cli.run("watch", "--once").out, why="its report")
 
 
 def test_an_agent_ends_in_order(fleet: Fleet) -> None:

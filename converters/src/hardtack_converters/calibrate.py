@@ -28,6 +28,9 @@ FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 """Called with samples done and samples in all."""
 
+RUN_IR_VERSION = 10
+"""Newest file version that every ONNX Runtime we know of opens."""
+
 BINS = 2048
 LEVELS = 128
 BLOCK = 32
@@ -172,6 +175,8 @@ def open_session(model: ir.Model, names: Sequence[str] = ()) -> Any:
     from onnx import TensorProto, helper
 
     proto = ir.to_proto(model)
+    # The onnx package writes newer files than ONNX Runtime opens; the operators are older ones.
+    proto.ir_version = min(proto.ir_version, RUN_IR_VERSION)
     present = {output.name for output in proto.graph.output}
     fed = {value.name for value in proto.graph.input}
     for name in names:

@@ -120,7 +120,7 @@ def _read(
                     f"it has: {', '.join(loaded.files)}",
                 )  # fmt: skip
             return np.asarray(loaded[chosen])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise ModelImportError(
             "HT221", str(path), _unreadable(error),
             "samples come as .npz, .npy or a folder of .npy files",
@@ -136,6 +136,8 @@ def _unreadable(error: Exception) -> str:
         return "it holds Python objects, not numbers"
     if "pickled" in text:
         return "it is neither .npz nor .npy"
+    if isinstance(error, MemoryError):
+        return "its arrays do not fit into memory"
     if isinstance(error, zipfile.BadZipFile):
         return "truncated or damaged: it does not open as .npz"
     return f"cannot be read: {text.splitlines()[0] if text else type(error).__name__}"

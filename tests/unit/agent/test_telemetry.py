@@ -55,6 +55,13 @@ def test_a_batch_survives_the_wire(some: list[Outcome], seq: int) -> None:
     assert decode_batch(encode_batch(bytes(16), [(seq, window)])) == (bytes(16), [(seq, window)])
 
 
+def test_a_clock_before_1970_does_not_block_the_way() -> None:
+    early = replace(EMPTY, start_s=-5, end_s=-5)
+    window = record(early, [Outcome(9)], -3)
+    assert (window.start_s, window.end_s) == (0, 0)
+    assert decode_batch(encode_batch(bytes(16), [(1, window)])) == (bytes(16), [(1, window)])
+
+
 def test_a_class_beyond_the_histogram_does_not_stop_the_window() -> None:
     window = record(EMPTY, [Outcome(9, 4095), Outcome(9, 4096)], 1060)
     assert (window.samples, window.classes) == (2, {4095: 1})

@@ -89,7 +89,7 @@ def latency_bucket(latency_us: int) -> int:
 
 
 def record(window: Window, outcomes: Iterable[Outcome], now_s: int) -> Window:
-    """Return the window with these outcomes added."""
+    """Return the window with these outcomes added; a clock before 1970 is read as 1970."""
     latency, classes = dict(window.latency), dict(window.classes)
     samples = errors = labelled = correct = latency_sum = 0
     for one in outcomes:
@@ -106,7 +106,8 @@ def record(window: Window, outcomes: Iterable[Outcome], now_s: int) -> Window:
             labelled += 1
             correct += one.correct
     return replace(
-        window, end_s=max(window.end_s, now_s), samples=window.samples + samples,
+        window, start_s=max(0, window.start_s), end_s=max(0, window.end_s, now_s),
+        samples=window.samples + samples,
         errors=window.errors + errors, labelled=window.labelled + labelled,
         correct=window.correct + correct, latency_sum_us=window.latency_sum_us + latency_sum,
         latency=latency, classes=classes,

@@ -59,7 +59,7 @@ def _print(result: Result, folder: Path | None) -> None:
     assert accuracy is not None and accuracy.floats is not None
     click.echo("report    what the devices measured and sent:")
     rows = [row_of(name, window) for name, window in sorted(result.reported.items())]
-    Console(highlight=False).print(table_of(rows))
+    Console(highlight=False, markup=False).print(table_of(rows))
     click.echo(f"on this machine: float {100 * accuracy.floats:.2f} %, ", nl=False)
     click.echo(f"int8 {100 * accuracy.int8:.2f} %. All of it took {result.seconds:.1f} s.")
     if folder is not None:

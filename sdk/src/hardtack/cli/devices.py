@@ -39,4 +39,4 @@ def command(as_json: bool, **flags: Any) -> None:
         models = ", ".join(f"{m.name}@{'.'.join(map(str, m.version))}" for m in row.models)
         seen = f"{max(0, time.time() - row.last_seen):.0f} s ago"
         table.add_row(row.device, "online" if row.online else "offline", row.hardware, models, seen)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hardtack.config import FILE_NAME
+from hardtack.files import write_whole
 from hardtack_runtime.errors import ConfigError
 
 _TEMPLATE = """\
@@ -47,6 +48,13 @@ def command(model: Path, force: bool) -> None:
         raise ConfigError("HT106", str(target), "exists already", "use --force to replace it")
     name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:31] or "model"
     data = "" if kind == "tflite" else _FLOAT
-    path = json.dumps(model.as_posix(), ensure_ascii=False)  # a JSON string is a TOML one
-    target.write_text(_TEMPLATE.format(name=name, path=path, data=data), encoding="utf-8")
+    # A JSON string is a TOML one, but that TOML wants DEL escaped.
+    path = json.dumps(model.as_posix(), ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        text = _TEMPLATE.format(name=name, path=path, data=data).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            "HT107", ascii(str(model)), "its name is not UTF-8, as TOML must be", "rename it"
+        ) from error
+    write_whole(target, text)
     click.echo(f"wrote {target}; next: `hardtack check`, then `hardtack convert`")

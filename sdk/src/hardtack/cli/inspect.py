@@ -77,8 +77,10 @@ def _print(content: Bundle) -> None:
     from hardtack_runtime.packing import Coding
 
     header, manifest = content.header, content.manifest
-    console = Console(highlight=False)
-    console.print(f"[bold]{header.release}[/]  for {header.hardware}  {header.total_size} bytes")
+    console = Console(highlight=False, markup=False)
+    console.print(
+        f"[bold]{header.release}[/]  for {header.hardware}  {header.total_size} bytes", markup=True
+    )
     console.print(f"model {manifest.model_id}  signed by {header.key_id.hex()}")
     console.print(f"arena {header.arena_size} B, unpacked weights {header.unpacked_size} B")
     for direction, ports in (("input", manifest.inputs), ("output", manifest.outputs)):

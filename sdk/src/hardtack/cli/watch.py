@@ -44,9 +44,9 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     elif once and not rows:
         click.echo(f"no device has reported a prediction in the last {since}", err=True)
     elif once:
-        Console(highlight=False).print(table_of(rows))
+        Console(highlight=False, markup=False).print(table_of(rows))
     else:
-        with Live(table_of(rows), console=Console(highlight=False)) as live:
+        with Live(table_of(rows), console=Console(highlight=False, markup=False)) as live:
             while True:
                 time.sleep(1)
                 live.update(table_of(_rows(store, back_s)))

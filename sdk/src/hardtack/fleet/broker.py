@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import importlib.util
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,13 @@ from hardtack_runtime.errors import ConfigError, DeviceError
 READY_WITHIN_S = 10.0
 _log = logging.getLogger(__name__)
 
+_BOUND = """\
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):  # else it died before we asked
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 _MOSQUITTO = """\
 listener {port} {host}
 allow_anonymous true
@@ -95,7 +103,7 @@ class EmbeddedBroker:
         log = (self._directory / "broker.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                _bound_to_us(self._command()), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._wait_until_ready()
 
@@ -142,6 +150,13 @@ class EmbeddedBroker:
         lines = (self._directory / "broker.log").read_text(errors="replace").splitlines()
         said = lines[-1] if lines else "nothing"
         raise DeviceError("HT601", self.url, f"{self.kind} did not come up; it said: {said}")
+
+
+def _bound_to_us(command: list[str]) -> list[str]:
+    """Let the kernel end the broker with the thread that starts it: an orphan keeps the port."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *command]
 
 
 def find_mosquitto() -> str | None:
