@@ -17,11 +17,10 @@ from hardtack.files import read_bundle
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(bundle: Path, keys: Path | None, hardware: str | None, as_json: bool) -> None:
     """Check signature, digest and structure, then replay the golden vectors."""
-    from hardtack_runtime.golden import replay
-    from hardtack_runtime.interpreter import Interpreter
-
     from hardtack.keystore import own_keyring
     from hardtack_runtime.bundle import unpack, verify
+    from hardtack_runtime.golden import replay
+    from hardtack_runtime.interpreter import Interpreter
     from hardtack_runtime.signing import Keyring
 
     data = read_bundle(bundle)
