@@ -7,6 +7,7 @@ Source: SPEC section 7.4.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from typing import ClassVar
@@ -102,12 +103,12 @@ class HelloReply:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What a slot holds, by its header; unverified."""
+    """What a slot holds, by its header; unverified. `id`: see `bundle_id`."""
 
     name: str
     version: tuple[int, int, int]
     model_id: bytes
-    digest: bytes
+    id: bytes
     total_size: int
 
 
@@ -130,7 +131,7 @@ class StatusReply:
         uptime_ms: Since reset; wraps after 49 days.
         stack_used: Most bytes of stack in use since reset; 0 when not measured.
         stack_size: Bytes of stack.
-        refused: First 8 bytes of the payload digest of the bundle given up last.
+        refused: First 8 bytes of the id of the bundle given up last.
         predictions: Runs since reset.
         slots: What lies in A and B; None where there is no header.
     """
@@ -170,8 +171,8 @@ class StatusReply:
 def _slot(entry: bytes) -> Slot | None:
     if entry[0] == 0:
         return None
-    name, major, minor, patch, model_id, digest, size = struct.unpack("<4x32s3I16s32sI", entry)
-    return Slot(_text(name), (major, minor, patch), model_id, digest, size)
+    name, major, minor, patch, model_id, its_id, size = struct.unpack("<4x32s3I16s32sI", entry)
+    return Slot(_text(name), (major, minor, patch), model_id, its_id, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class Finish(Message):
     FORMAT = "BB2x32s"
     slot: int
     again: int
-    digest: bytes
+    id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,6 +436,11 @@ class FaultReply(Message):
 def _require(body: bytes, size: int, *, exact: bool = False) -> None:
     if len(body) < size or (exact and len(body) != size):
         raise LinkError(f"serial message: {len(body)} bytes, expected {size}; ask again")
+
+
+def bundle_id(bundle: bytes) -> bytes:
+    """Return what tells a bundle from any other: SHA-256 over its signed header, 32 bytes."""
+    return hashlib.sha256(bundle[:160]).digest()
 
 
 def _text(padded: bytes) -> str:
