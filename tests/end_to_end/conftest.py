@@ -9,6 +9,7 @@ import pytest
 from hardtack.fleet.broker import EmbeddedBroker
 from hardtack.fleet.controller import Controller
 from hardtack.fleet.store import Store
+from tests.end_to_end.command import CommandLine, copy_project
 from tests.end_to_end.fleet import AgentProcess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,3 +49,24 @@ def new_agent(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Callable[..., 
     yield make
     for agent in agents:
         agent.kill()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def cli(tmp_path: Path, project: Path) -> Iterator[CommandLine]:
+    line = CommandLine(tmp_path, project)
+    yield line
+    line.stop()
+
+
+@pytest.fixture(scope="session")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A project whose bundle is made, for tests that only read."""
+    folder = tmp_path_factory.mktemp("baked")
+    line = CommandLine(folder, copy_project(folder / "project"))
+    line.works("convert")
+    return line

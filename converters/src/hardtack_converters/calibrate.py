@@ -10,7 +10,7 @@ Source: Migacz, "8-bit inference with TensorRT", 2017 (entropy).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,7 +100,7 @@ def calibrate(
         ModelImportError: HT208 the model cannot be run, HT222 it yields NaN or infinity.
     """
     names = [str(value.name) for value in quantized_values(model)]
-    session = _session(model, names)
+    session = open_session(model, names)
     observed = {name: _Observed() for name in names}
     used, settled = _observe_limits(session, samples, observed, progress)
     if method != "min-max":
@@ -141,12 +141,27 @@ def _run(
     wanted = [name for name in observed if name not in inputs]
     for index in range(count):
         feeds = {name: array[index] for name, array in samples.arrays.items()}
-        results = session.run(wanted, feeds)
+        try:
+            results = session.run(wanted, feeds)
+        except Exception as error:
+            raise _refused(error) from error
         yield index, feeds | dict(zip(wanted, results, strict=True))
 
 
-def _session(model: ir.Model, names: list[str]) -> Any:
-    """Open the model in ONNX Runtime, every named value an output."""
+def open_session(model: ir.Model, names: Sequence[str] = ()) -> Any:
+    """Open a float model in ONNX Runtime, one thread, exactly as written.
+
+    Args:
+        model: Standard ONNX.
+        names: Values to make outputs, besides those it has.
+
+    Returns:
+        An `onnxruntime.InferenceSession`.
+
+    Raises:
+        ConfigError: HT105, onnxruntime is not installed.
+        ModelImportError: HT208, it refuses the model.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -173,9 +188,13 @@ def _session(model: ir.Model, names: list[str]) -> Any:
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        # ONNX Runtime's exceptions share no base class but Exception.
-        detail = str(error).splitlines()[0][:200]
-        raise ModelImportError("HT208", "model", f"ONNX Runtime refuses it: {detail}") from error
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> ModelImportError:
+    """Say what ONNX Runtime has said; its exceptions share no base class but Exception."""
+    detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return ModelImportError("HT208", "model", f"ONNX Runtime refuses it: {detail}")
 
 
 def _range(seen: _Observed, method: Method, percentile: float) -> Range:

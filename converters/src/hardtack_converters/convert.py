@@ -42,7 +42,7 @@ class Options:
         task: What the outputs mean: classify, regress, anomaly or none.
         labels: One per class, or empty.
         strip_softmax: Leave out a last softmax.
-        input_shapes: Shapes of inputs that the file leaves open, by name.
+        input_shapes: Shapes of inputs that the file leaves open, by name; "" means the only one.
         mean: Raw inputs x enter as (x - mean) / std; one value or one per channel; None for 0.
         std: Likewise; None for 1.
         calibration: Samples of raw inputs; needed for float models only.
@@ -120,7 +120,8 @@ def convert(model: Path | bytes, options: Options | None = None) -> Converted:
         lowered = _normalized_port(lowered, wanted)
     else:
         _fold_preprocessing(graph, wanted, passes, notices)
-        calibration, samples = _calibrated(graph, wanted, notices)
+        _refuse_unsupported(graph)
+        calibration, samples = _calibrated(graph, source, wanted, notices)
         prepared = graph
         graph = quantize(graph, calibration.ranges, per_channel=wanted.per_channel)
         lowered = lower(graph)
@@ -129,22 +130,33 @@ def convert(model: Path | bytes, options: Options | None = None) -> Converted:
     return Converted(lowered.program, manifest, rows, graph, prepared, passes, tuple(notices))
 
 
-def pack_model(converted: Converted, key: SigningKey | None, *, hardware: str = "any") -> bytes:
+def pack_model(
+    converted: Converted,
+    key: SigningKey | None,
+    *,
+    hardware: str = "any",
+    ram: int | None = None,
+) -> bytes:
     """Write the signed bundle of a converted model, golden vectors recorded here.
 
     Args:
         converted: From `convert`.
         key: Who vouches for it; None leaves it unsigned.
         hardware: Class of device it may run on, or `any`.
+        ram: Bytes the device has for arena and unpacked constants; constants for which there
+            is no room stay raw and are used from flash. None: as much as it takes.
     """
     from hardtack_runtime.bundle import pack
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
 
     program, manifest = converted.program, converted.manifest
+    limit = None if ram is None else max(0, ram - program.arena_size)
     draft = pack(program, manifest, key=None, hardware=hardware)
     golden = record(Interpreter(draft), seeds=GOLDEN_SEEDS)
-    return pack(program, manifest, key=key, hardware=hardware, golden=golden)
+    return pack(
+        program, manifest, key=key, hardware=hardware, golden=golden, unpack_limit=limit
+    )  # fmt: skip
 
 
 def check(
@@ -164,19 +176,30 @@ def check(
     graph = import_model(source, input_shapes or {})
     prepare(graph)
     if not is_quantized(graph):
-        pretended = {str(v.name): Range(-1.0, 1.0) for v in quantized_values(graph)}
-        graph = quantize(graph, pretended)
+        graph = _with_pretended_ranges(graph)
     return lower(graph, collect_problems=True).problems
+
+
+def _with_pretended_ranges(graph: ir.Model) -> ir.Model:
+    pretended = {str(value.name): Range(-1.0, 1.0) for value in quantized_values(graph)}
+    return quantize(graph, pretended)
+
+
+def _refuse_unsupported(graph: ir.Model) -> None:
+    """Name an operator without a kernel before any sample is asked for."""
+    for problem in lower(_with_pretended_ranges(graph), collect_problems=True).problems:
+        if problem.code in ("HT301", "HT302"):  # the others may come of the pretended ranges
+            raise problem
 
 
 def _unknown_operators(source: Source) -> tuple[HardtackError, ...]:
     if sniff(source) == "tflite":
-        from hardtack_converters.importers.tflite import unknown_operators
+        from hardtack_converters.importers import tflite
 
-        return unknown_operators(source)
-    from hardtack_converters.importers.onnx import control_flow_operators, parse_onnx
+        return tflite.unknown_operators(source)
+    from hardtack_converters.importers import onnx
 
-    return control_flow_operators(parse_onnx(source))
+    return onnx.unknown_operators(onnx.parse_onnx(source))
 
 
 def _fold_preprocessing(
@@ -198,12 +221,12 @@ def _normalized_port(lowered: Lowered, wanted: Options) -> Lowered:
 
 
 def _calibrated(
-    graph: ir.Model, wanted: Options, notices: list[str]
+    graph: ir.Model, source: Source, wanted: Options, notices: list[str]
 ) -> tuple[Calibration, Samples]:
     if wanted.calibration is None:
         raise ModelImportError(
-            "HT224", "model", "it is a float model: its ranges must be observed on samples",
-            "give calibration samples: an .npz, .npy or folder of .npy files",
+            "HT224", source.name, "it is a float model: its ranges must be observed on samples",
+            'give some in deploy.toml, [data] calibrate = { path = "samples.npz" }',
         )  # fmt: skip
     shapes = {str(value.name): query.shape_of(value) for value in graph.graph.inputs}
     samples = load_samples(

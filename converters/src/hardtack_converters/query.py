@@ -31,14 +31,14 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     if value.shape is None:
         raise ModelImportError(
             "HT205", f"value {value.name}", "its shape could not be inferred",
-            "give every input a fixed shape with input_shapes",
+            "pin the inputs in deploy.toml: [input] shape = [1, ...] (input_shapes in Python)",
         )  # fmt: skip
     dims = []
     for axis, dim in enumerate(value.shape):
         if not isinstance(dim, int):
             raise ModelImportError(
                 "HT205", f"value {value.name}", f"dimension {axis} ({dim}) is not fixed",
-                "give every input a fixed shape with input_shapes",
+                "pin the inputs in deploy.toml: [input] shape = [1, ...] (input_shapes in Python)",
             )  # fmt: skip
         dims.append(dim)
     return tuple(dims)

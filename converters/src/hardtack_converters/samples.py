@@ -111,19 +111,34 @@ def _read(
         with loaded:
             if key is None and all(name in loaded.files for name in shapes):
                 return {name: loaded[name] for name in shapes}
-            chosen = key if key is not None else next(iter(loaded.files), "")
+            if not loaded.files:
+                raise ModelImportError("HT221", str(path), "it holds no arrays")
+            chosen = key if key is not None else loaded.files[0]
             if chosen not in loaded.files:
                 raise ModelImportError(
                     "HT221", str(path), f"it has no array '{chosen}'",
-                    f"it has: {', '.join(loaded.files) or 'none'}",
+                    f"it has: {', '.join(loaded.files)}",
                 )  # fmt: skip
             return np.asarray(loaded[chosen])
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelImportError(
-            "HT221", str(path), f"cannot be read: {detail}",
+            "HT221", str(path), _unreadable(error),
             "samples come as .npz, .npy or a folder of .npy files",
         ) from error  # fmt: skip
+
+
+def _unreadable(error: Exception) -> str:
+    """Say in our words what numpy met; its own advice would be to run pickled code."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    if text.startswith("Object arrays"):
+        return "it holds Python objects, not numbers"
+    if "pickled" in text:
+        return "it is neither .npz nor .npy"
+    if isinstance(error, zipfile.BadZipFile):
+        return "truncated or damaged: it does not open as .npz"
+    return f"cannot be read: {text.splitlines()[0] if text else type(error).__name__}"
 
 
 def _stack(samples: list[npt.NDArray[Any]], shapes: Shapes, where: str) -> npt.NDArray[Any]:
@@ -163,7 +178,8 @@ def _checked(
     bad = np.flatnonzero(~np.isfinite(real.reshape(real.shape[0], -1)).all(axis=1))
     if bad.size:
         raise ModelImportError(
-            "HT222", f"{where}, sample {int(bad[0])}", f"NaN or infinity in {bad.size} samples",
+            "HT222", f"{where}, sample {int(bad[0])}",
+            f"NaN or infinity; in {bad.size} of {real.shape[0]} samples",
             "drop or repair them: they would ruin every range",
         )  # fmt: skip
     return real

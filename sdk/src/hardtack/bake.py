@@ -98,7 +98,7 @@ def bake(
     converted = convert(path, noted)
     packed = []
     for target in config.target:
-        data = pack_model(converted, key, hardware=target.hardware)
+        data = pack_model(converted, key, hardware=target.hardware, ram=target.ram)
         header = read_header(data)
         check_fit(config, target, header)
         name = f"{config.project.name}-{config.project.release}-{target.name}{BUNDLE_SUFFIX}"
@@ -107,6 +107,9 @@ def bake(
     if config.data.evaluate is not None:
         accuracy = evaluate(converted, packed[0].data, config.data.evaluate, base, progress)
         check_drop(config, accuracy)
+        if accuracy.floats is None and config.gates.max_drop is not None:
+            notice = "max_drop: the model came quantised, so there is no float accuracy to lose"
+            converted = replace(converted, notices=(*converted.notices, notice))
     for baked in packed:
         write_whole(baked.path, baked.data)
     write_whole(base / LOCK_NAME, lock_text(converted, packed, accuracy).encode())
@@ -120,14 +123,13 @@ def conversion_options(config: Deployment, base: Path) -> Options:
         ModelImportError: HT207, the labels file cannot be read.
     """
     normalize, calibrate = config.input.normalize, config.data.calibrate
-    shape = config.input.shape
     return Options(
         name=config.project.name,
         version=config.project.release,
         task=config.model.task,
         labels=read_labels(config.model.labels, base),
         strip_softmax=config.model.strip_softmax,
-        input_shapes={"": shape} if shape else {},
+        input_shapes=given_shapes(config),
         mean=_values(normalize.mean) if normalize else None,
         std=_values(normalize.std) if normalize else None,
         calibration=base / calibrate.path if calibrate else None,
@@ -136,6 +138,14 @@ def conversion_options(config: Deployment, base: Path) -> Options:
         method=config.quantize.method,
         percentile=config.quantize.percentile,
     )
+
+
+def given_shapes(config: Deployment) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of [input] shape by input name; "" for the only input."""
+    shape = config.input.shape
+    if shape is None:
+        return {}
+    return shape if isinstance(shape, dict) else {"": shape}
 
 
 def _values(value: float | tuple[float, ...]) -> tuple[float, ...]:
@@ -153,7 +163,11 @@ def read_labels(labels: str | tuple[str, ...], base: Path) -> tuple[str, ...]:
     try:
         lines = (base / labels).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelImportError("HT207", str(base / labels), f"cannot be read ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ModelImportError(
+            "HT207", str(base / labels), f"cannot be read: {reason}",
+            "correct `[model] labels`: a text file with one label a line, or the list itself",
+        ) from error  # fmt: skip
     return tuple(line.strip() for line in lines if line.strip())
 
 
@@ -235,28 +249,41 @@ def load_labelled(
     loaded = load_samples(path, {port.name: port.shape}, key=data.x, limit=data.max)
     try:
         with np.load(path) as arrays:
-            classes = np.asarray(arrays[data.y]).reshape(-1)[: loaded.count].astype(np.int64)
-    except (OSError, KeyError, ValueError) as error:
+            truth = np.asarray(arrays[data.y])
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise ModelImportError(
             "HT221", str(path), f"has no array {data.y!r} of class numbers",
             "name it: evaluate = { path = ..., y = ... }",
         ) from error  # fmt: skip
-    if len(classes) != loaded.count:
+    limit = converted.manifest.outputs[0].shape[-1]
+    return loaded.arrays[port.name], _classes(f"{path}: {data.y}", truth, loaded.count, limit)
+
+
+def _classes(
+    where: str, truth: npt.NDArray[Any], count: int, outputs: int
+) -> npt.NDArray[np.int64]:
+    flat = np.squeeze(truth).reshape(-1) if truth.size == max(truth.shape, default=0) else truth
+    if flat.ndim != 1 or len(flat) < count:
         raise ModelImportError(
-            "HT223", str(path), f"{loaded.count} samples and {len(classes)} classes"
-        )
-    return loaded.arrays[port.name], classes
+            "HT223", where, f"shape {list(truth.shape)} for {count} samples",
+            "give one class number per sample",
+        )  # fmt: skip
+    flat = flat[:count]
+    if flat.dtype.kind not in "fiub" or not np.isin(flat, np.arange(outputs)).all():
+        raise ModelImportError(
+            "HT221", where, f"holds something other than class numbers 0 to {outputs - 1}",
+            "number the classes as the model's outputs are",
+        )  # fmt: skip
+    return flat.astype(np.int64)
 
 
 def _float_accuracy(
     converted: Converted, samples: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
 ) -> float:
-    import onnx_ir
-    import onnxruntime
+    from hardtack_converters.calibrate import open_session
 
     assert converted.prepared is not None
-    model = onnx_ir.to_proto(converted.prepared).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(converted.prepared)
     name = session.get_inputs()[0].name
     right = [
         int(np.argmax(session.run(None, {name: sample})[0])) == truth

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from hardtack.quantities import parse_share, parse_size, parse_time
 from hardtack.toml_locations import KeyPath, locate_keys, nearest
 from hardtack_runtime.errors import ConfigError
-from hardtack_runtime.manifest import Name, Version
+from hardtack_runtime.manifest import NAME_PATTERN, VERSION_PATTERN, Hardware, Name, Version
 
 FILE_NAME = "deploy.toml"
 
@@ -30,6 +38,9 @@ _EXAMPLES = {parse_size: "48 KiB", parse_time: "10 s", parse_share: "1 %"}
 Size = Annotated[int, _text(parse_size), Field(gt=0)]
 Seconds = Annotated[float, _text(parse_time), Field(gt=0)]
 Share = Annotated[float, _text(parse_share), Field(ge=0, le=1)]
+
+
+Shape = tuple[Annotated[int, Field(gt=0)], ...]
 
 
 class _Strict(BaseModel):
@@ -55,18 +66,30 @@ class Model(_Strict):
     """Leave out a last softmax: the largest output stays the largest."""
 
 
+def _finite(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    if not all(map(math.isfinite, value if isinstance(value, tuple) else (value,))):
+        raise ValueError("NaN or infinity")
+    return value
+
+
+def _divisor(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    if 0 in (value if isinstance(value, tuple) else (value,)):
+        raise ValueError("inputs are divided by it, so it cannot be 0")
+    return _finite(value)
+
+
 class Normalize(_Strict):
     """x' = (x - mean) / std, folded into the first layer; one value or one per channel."""
 
-    mean: float | tuple[float, ...] = 0.0
-    std: float | tuple[float, ...] = 1.0
+    mean: Annotated[float | tuple[float, ...], AfterValidator(_finite)] = 0.0
+    std: Annotated[float | tuple[float, ...], AfterValidator(_divisor)] = 1.0
 
 
 class Input(_Strict):
     """What the model is fed."""
 
-    shape: tuple[Annotated[int, Field(gt=0)], ...] | None = None
-    """Pins dimensions that the file leaves open."""
+    shape: Shape | dict[str, Shape] | None = None
+    """Pins dimensions that the file leaves open; with several inputs a table by name."""
     normalize: Normalize | None = None
 
 
@@ -114,11 +137,18 @@ class Target(_Strict):
     """A kind of device."""
 
     name: Name
-    hardware: Name = "any"
+    hardware: Hardware = "any"
     ram: Size | None = None
     """Limit for arena and unpacked weights together."""
     flash: Size | None = None
     """Limit for the bundle."""
+
+
+def _differently_named(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    names = [target.name for target in targets]
+    if len(set(names)) != len(names):
+        raise ValueError("two targets have the same name, so their bundles would too")
+    return targets
 
 
 class Sign(_Strict):
@@ -147,7 +177,9 @@ class Deployment(_Strict):
     data: Data = Data()
     quantize: Quantize = Quantize()
     gates: Gates = Gates()
-    target: tuple[Target, ...] = (Target(name="any"),)
+    target: Annotated[
+        tuple[Target, ...], Field(min_length=1), AfterValidator(_differently_named)
+    ] = (Target(name="any"),)
     sign: Sign = Sign()
     fleet: Fleet = Fleet()
 
@@ -184,9 +216,17 @@ def load_config(path: Path) -> Deployment:
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(path, text, error) from error
     try:
-        return Deployment.model_validate(values)
+        config = Deployment.model_validate(values)
     except ValidationError as error:
         raise _first_error(path, text, values, error) from error
+    if config.gates.max_drop is not None and config.data.evaluate is None:
+        place = nearest(locate_keys(text), ("gates", "max_drop"))
+        raise ConfigError(
+            "HT104", f"{path}:{place.line}:{place.column}",
+            "`gates.max_drop`: there is nothing to measure accuracy on",
+            'add [data] evaluate = { path = "test.npz" }, samples with their classes',
+        )  # fmt: skip
+    return config
 
 
 def _syntax_error(path: Path, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
@@ -204,12 +244,12 @@ def _first_error(
 ) -> ConfigError:
     """Turn pydantic's findings into one message; unknown keys first, they explain the rest."""
     found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-    key = tuple(part for part in found["loc"] if _is_key(part, found["loc"], values))
-    if found["type"] == "extra_forbidden":
+    key = _keys_of(found["loc"], values)
+    if found["type"] in ("extra_forbidden", "missing"):
         key = tuple(found["loc"])
     place = nearest(locate_keys(text), key)
     where = f"{path}:{place.line}:{place.column}"
-    name = ".".join(map(str, found["loc"]))
+    name = ".".join(map(str, key))
     if found["type"] == "extra_forbidden":
         known = _known_keys(tuple(found["loc"][:-1]))
         close = difflib.get_close_matches(str(found["loc"][-1]), known, 1)
@@ -217,18 +257,66 @@ def _first_error(
         return ConfigError("HT103", where, f"unknown key `{name}`", todo)
     if found["type"] == "missing":
         return ConfigError("HT104", where, f"`{name}` is missing", f"add `{name} = ...`")
-    message = found["msg"].removeprefix("Value error, ")
-    return ConfigError("HT104", where, f"`{name}`: {message}", _expected(found))
+    return ConfigError("HT104", where, f"`{name}`: {_message(found)}", _advice(found))
 
 
-def _is_key(part: str | int, path: KeyPath, values: dict[str, Any]) -> bool:
+def _keys_of(path: KeyPath, values: dict[str, Any]) -> KeyPath:
     """Drop the names of union members that pydantic puts into its paths."""
-    return isinstance(part, int) or not part.startswith(("tuple", "float", "str", "constrained"))
+    keys: list[str | int] = []
+    at: Any = values
+    for part in path:
+        is_index = isinstance(at, list) and isinstance(part, int) and part < len(at)
+        if is_index or (isinstance(at, dict) and part in at):
+            at = at[part]
+            keys.append(part)
+    return tuple(keys)
 
 
-def _expected(found: Any) -> str:
-    expected = found.get("ctx", {}).get("expected")
-    return f"use one of {expected}" if expected else ""
+_WORDS = {
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
+    "too_short": "must not be empty",
+}
+_PATTERNS = {
+    NAME_PATTERN: "small letters, digits and dashes, beginning with a letter or digit",
+    VERSION_PATTERN: "three numbers with dots between them, like 1.0.0",
+}
+
+
+def _message(found: Any) -> str:
+    """Say what was met in words of ours: pydantic's speak of schemas and regular expressions."""
+    given, context = found["input"], found.get("ctx", {})
+    quoted = f"{given!r} " if isinstance(given, str | int | float) else ""
+    match found["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "string_pattern_mismatch":
+            return f"{quoted}must be {_PATTERNS.get(context['pattern'], context['pattern'])}"
+        case "string_too_long":
+            return f"{quoted}may have at most {context['max_length']} characters"
+        case "literal_error":
+            return f"{quoted}is not {context['expected']}"
+    text = found["msg"].replace("Input should be", "must be")
+    return f"{quoted}{_WORDS.get(found['type'], text)}"
+
+
+def _advice(found: Any) -> str:
+    """Suggest the nearest of the allowed words."""
+    if found["type"] != "literal_error" or not isinstance(found["input"], str):
+        return ""
+    allowed = [
+        word.strip("' ") for word in found["ctx"]["expected"].replace(" or ", ",").split(",")
+    ]
+    close = difflib.get_close_matches(found["input"], allowed, 1)
+    return f'did you mean "{close[0]}"?' if close else ""
 
 
 def _known_keys(path: KeyPath) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from hardtack_runtime.errors import BundleError, HardtackError
+from hardtack_runtime.errors import BundleError, ConfigError, DeviceError, HardtackError
 
 BUNDLE_SUFFIX = ".htb"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_bundle(path: Path) -> bytes:
@@ -27,11 +31,23 @@ def read_bundle(path: Path) -> bytes:
         ) from error
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let errors about "the bundle" say which file it is."""
+    try:
+        yield
+    except HardtackError as error:
+        if error.where != "bundle":
+            raise
+        raise type(error)(error.code, str(path), error.met, error.todo) from error
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is either complete or not there: temporary, fsync, rename.
 
     Raises:
-        HardtackError: HT603, the disk is full or the folder cannot be written.
+        DeviceError: HT603, the disk is full.
+        ConfigError: HT107, the folder cannot be written.
     """
     temporary = path.with_name(path.name + ".part")
     try:
@@ -42,8 +58,13 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise HardtackError(
-            "HT603", str(path), f"cannot be written ({error.strerror})",
-            "free space or choose another folder",
-        ) from error  # fmt: skip
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        met = f"cannot be written ({error.strerror})"
+        if error.errno in _FULL:
+            raise DeviceError(
+                "HT603", str(path), met, "free space or choose another folder"
+            ) from error
+        raise ConfigError(
+            "HT107", str(path), met, "check the folder and its permissions"
+        ) from error

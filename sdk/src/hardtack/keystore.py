@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import platformdirs
 
+from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
 
 
@@ -20,9 +22,17 @@ def key_path(name: str, base: Path = Path()) -> Path:
     Args:
         name: "default", or a path relative to `base`.
         base: Folder of the deploy.toml that names it.
+
+    Raises:
+        ConfigError: HT104, it is neither.
     """
     if "/" in name or name.endswith(".key"):
         return base / Path(name).expanduser()
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
+        raise ConfigError(
+            "HT104", "key", f"{name!r} is no name for a key",
+            "use letters, digits, dot, dash and underscore, or give a path",
+        )  # fmt: skip
     return keys_dir() / f"{name}.key"
 
 

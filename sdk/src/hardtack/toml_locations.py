@@ -54,6 +54,8 @@ def _split(dotted: str) -> KeyPath:
 
 def nearest(places: dict[KeyPath, Location], path: KeyPath) -> Location:
     """Return the place of the key, or of its closest known parent."""
+    if path not in places and (*path, 0) in places:
+        path = (*path, 0)  # an array of tables begins at its first
     while path and path not in places:
         path = path[:-1]
     return places.get(path, Location(1, 1))

@@ -31,6 +31,7 @@ def test_paths_are_relative_to_the_file_and_flags_win(tmp_path: Path) -> None:
         pytest.param(GOOD + "colour = 1", "HT103", id="unknown key"),
         pytest.param(GOOD.replace("pi-1", "a/b"), "HT104", id="name with a slash"),
         pytest.param(GOOD.replace("mqtt:", "http:"), "HT104", id="no broker address"),
+        pytest.param(GOOD.replace("localhost", "[::1"), "HT104", id="half an IPv6 address"),
         pytest.param(GOOD + "telemetry_period_s = 0", "HT104", id="period of zero"),
         pytest.param("device = 'x'", "HT104", id="key missing"),
     ],

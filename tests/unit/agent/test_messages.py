@@ -68,6 +68,13 @@ def test_a_wrong_job_list_is_refused(payload: bytes) -> None:
     assert caught.value.code == "HT613"
 
 
+def test_an_ack_that_no_database_can_hold_is_refused() -> None:
+    payload = VECTORS["Ack"].encode().replace(b"[1,2]", b"[9223372036854775808]")
+    with pytest.raises(DeviceError) as caught:
+        messages.decode(messages.Ack, payload, "dn/ack")
+    assert caught.value.code == "HT613"
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_block_or_refused(junk: bytes) -> None:
     try:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from hardtack_agent.events import BlockArrived, Listed, Report, RunTrial, TrialEnded
+from hardtack_agent.events import BlockArrived, Listed, Report, RunTrial, Timeout, TrialEnded
 from hardtack_agent.files import Filesystem
 from hardtack_agent.messages import Offer, make_offer
 from hardtack_agent.slots import SlotStore
 from hardtack_agent.trial import try_bundle
 from hardtack_agent.updater import Ports, Updater
 from hardtack_runtime.bundle import verify
-from hardtack_runtime.errors import HardtackError
+from hardtack_runtime.errors import DeviceError, HardtackError
 from hardtack_runtime.signing import Keyring
 from tests.digit_bundles import KEY, make_bundle
 from tests.unit.agent.power_cut_disk import CutDisk, PowerCut
@@ -240,3 +240,35 @@ def test_a_damaged_state_file_is_set_aside() -> None:
     device.update(NEW)
     assert device.running() == NEW
     assert disk.read(ROOT / "state.damaged.json") == b'{"v": 1, "models": 7}'
+
+
+def test_a_fault_of_ours_does_not_hold_up_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(running_old())
+
+    def fail(offer: Offer) -> frozenset[int]:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(device.store, "reserve", fail)
+        with pytest.raises(RuntimeError):
+            device.updater.handle(Listed(2, (OFFERS[NEW],)))
+    assert not device.updater.stalled
+    device.updater.handle(Timeout())
+    assert device.asked, "the next event is handled, and takes up the job"
+
+
+def test_a_slot_that_cannot_be_read_is_told_and_kept() -> None:
+    disk = running_old()
+    whole = disk.read
+
+    def read(path: Path) -> bytes | None:
+        if path.suffix == ".htb":
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(path)
+
+    disk.read = read  # type: ignore[method-assign]
+    with pytest.raises(DeviceError) as caught:
+        Device(disk)
+    assert caught.value.code == "HT612"
+    disk.read = whole  # type: ignore[method-assign]
+    assert Device(disk).running() == OLD

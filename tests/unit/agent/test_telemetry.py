@@ -55,6 +55,12 @@ def test_a_batch_survives_the_wire(some: list[Outcome], seq: int) -> None:
     assert decode_batch(encode_batch(bytes(16), [(seq, window)])) == (bytes(16), [(seq, window)])
 
 
+def test_a_class_beyond_the_histogram_does_not_stop_the_window() -> None:
+    window = record(EMPTY, [Outcome(9, 4095), Outcome(9, 4096)], 1060)
+    assert (window.samples, window.classes) == (2, {4095: 1})
+    assert decode_batch(encode_batch(bytes(16), [(1, window)])) == (bytes(16), [(1, window)])
+
+
 @given(st.binary(max_size=200))
 def test_junk_is_refused_not_raised(junk: bytes) -> None:
     with pytest.raises(DeviceError, match=r".") as caught:

@@ -54,6 +54,15 @@ def test_file_that_is_no_model_is_refused(content: bytes, code: str) -> None:
     assert _error(content).code == code
 
 
+def test_a_name_that_is_no_text_is_refused() -> None:
+    model = small_cnn()
+    model.graph.node[0].name = "the first layer"
+    damaged = model.SerializeToString().replace(b"the first layer", b"the f\xdbrst layer")
+    error = _error(damaged)
+    assert error.code == "HT204"
+    assert "UTF-8" in str(error)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_truncated_onnx_is_refused(share: float) -> None:
     whole = small_cnn().SerializeToString()

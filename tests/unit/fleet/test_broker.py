@@ -71,7 +71,7 @@ def test_amqtt_serves_where_mosquitto_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("amqtt")
-    monkeypatch.setattr(broker_module, "_mosquitto", lambda: None)
+    monkeypatch.setattr(broker_module, "find_mosquitto", lambda: None)
     with EmbeddedBroker(tmp_path) as broker:
         assert broker.kind == "amqtt"
         listener = Listener(broker.url, "one", "t")
@@ -81,7 +81,7 @@ def test_amqtt_serves_where_mosquitto_is_missing(
 
 
 def test_no_broker_at_all_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_module, "_mosquitto", lambda: None)
+    monkeypatch.setattr(broker_module, "find_mosquitto", lambda: None)
     monkeypatch.setitem(sys.modules, "amqtt", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="hardtack\\[broker\\]") as caught:

@@ -108,6 +108,19 @@ def test_the_revision_grows_with_every_change(store: Store) -> None:
     assert after >= before
 
 
+def test_a_clock_set_back_does_not_make_revisions_fall(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = order(store, "pi-1")
+    first, _ = store.open_offers("pi-1")
+    monkeypatch.setattr("hardtack.fleet.store.time.time", lambda: 1000.0)
+    store.job_event("pi-1", event(job, "fetching"))
+    second, _ = store.open_offers("pi-1")
+    store.cancel(job)
+    third, _ = store.open_offers("pi-1")
+    assert first < second < third
+
+
 def test_the_will_of_an_earlier_start_is_ignored(store: Store) -> None:
     birth = Birth(boot_id="11" * 16, agent="0", hardware="linux", bundle_format=1, kernel_abi=1)
     store.device_born("pi-1", birth)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from hardtack_runtime.bundle import (
     PAYLOAD_OFFSET,
+    TAGS,
     pack,
     read_contract,
     read_header,
@@ -18,7 +22,9 @@ from hardtack_runtime.bundle import (
     verify,
 )
 from hardtack_runtime.errors import BundleError, GateError, HardtackError, TrustError
-from hardtack_runtime.program import encode_program
+from hardtack_runtime.golden import replay
+from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.program import Port, Program, Tensor, encode_program
 from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
 from tests.golden.make import KEY, every_op_program, golden_bundle, manifest_for
 
@@ -170,3 +176,94 @@ def test_a_contract_is_read_without_the_program(bundle: bytes) -> None:
     whole, contract = unpack(bundle), read_contract(bundle)
     assert (contract.header, contract.manifest) == (whole.header, whole.manifest)
     assert contract.golden == whole.golden
+
+
+def _sections(bundle: bytes) -> dict[str, int]:
+    """Return where each section begins."""
+    at, places = PAYLOAD_OFFSET + 24, {}
+    for tag, size in zip(TAGS, struct.unpack_from("<6I", bundle, PAYLOAD_OFFSET), strict=True):
+        places[tag] = at
+        at += -(-size // 4) * 4
+    return places
+
+
+def _said(read: object, data: bytes) -> str:
+    try:
+        read(data)  # type: ignore[operator]
+    except HardtackError as error:
+        return str(error)
+    return ""
+
+
+def test_the_two_readers_refuse_the_same_files(bundle: bytes) -> None:
+    """Python knows no operator's own rules and C no manifest; all else they must agree on."""
+    places, rng = _sections(bundle), random.Random(5)
+    for _ in range(400):
+        damaged = bytearray(bundle)
+        at = rng.randrange(places["PROG"], places["GOLD"])
+        damaged[at] = rng.choice((0, 1, 128, 255, rng.randrange(256)))
+        python, c = _said(unpack, bytes(damaged)), _said(Interpreter, bytes(damaged))
+        if not python.startswith("META") and "PROG operator" not in c:
+            assert bool(python) == bool(c), f"byte {at}: {python!r} in Python, {c!r} in C"
+
+
+def _empty(dims: tuple[int, int, int, int] = (1, 1, 1, 5)) -> Program:
+    """Return a program without operators: its input is its output."""
+    return Program((Tensor("x", dims),), (), (Port(0, 1.0, 0),), (Port(0, 1.0, 0),), 16)
+
+
+@pytest.mark.parametrize(
+    ("tag", "offset", "value", "met"),
+    [
+        pytest.param("PROG", 4, 9, "9 inputs", id="nine inputs"),
+        pytest.param("PROG", 12, 1, "reserved 1", id="a reserved word"),
+        pytest.param("PROG", 16, 1, "PROG port 0", id="no such tensor"),
+        pytest.param("PROG", 20, 0, "PROG port 0", id="a scale of 0"),
+        pytest.param("PROG", 24, 128, "PROG port 0", id="a zero point of 128"),
+        pytest.param("TENS", 16, 16, "outside the arena", id="a tensor behind the arena"),
+        pytest.param("HUFF", 0, 257, "257 tables", id="too many code tables"),
+        pytest.param("GOLD", 0, 65, "65 vectors", id="too many golden vectors"),
+    ],
+)
+def test_a_field_out_of_its_range_is_refused(tag: str, offset: int, value: int, met: str) -> None:
+    program = _empty()
+    damaged = bytearray(pack(program, manifest_for(program), key=None))
+    struct.pack_into("<I", damaged, _sections(bytes(damaged))[tag] + offset, value)
+    with pytest.raises(BundleError, match=met) as caught:
+        unpack(bytes(damaged))
+    assert caught.value.code == "HT212"
+
+
+def test_a_short_file_cannot_ask_for_all_memory(bundle: bytes) -> None:
+    """Sizes are compared with the signed header before anything is unpacked."""
+    damaged = bytearray(bundle)
+    for row in range(len(every_op_program().tensors)):
+        at = _sections(bundle)["TENS"] + 4 + 16 * row
+        if damaged[at + 1] > 1:
+            struct.pack_into("<4H", damaged, at + 4, 1, 1, 4095, 65535)
+    with pytest.raises(BundleError, match="unpacks to"):
+        unpack(bytes(damaged))
+
+
+def test_a_manifest_of_another_program_is_refused() -> None:
+    data = pack(_empty(), manifest_for(_empty((1, 1, 1, 6))), key=None)
+    with pytest.raises(BundleError, match="META"):
+        unpack(data)
+
+
+def test_golden_vectors_of_another_program_are_refused(bundle: bytes) -> None:
+    content = unpack(bundle)
+    shorter = replace(content.golden[0], crcs=content.golden[0].crcs[:-1])
+    with pytest.raises(BundleError, match="golden vector 0"):
+        replay(Interpreter(bundle), (shorter,))
+
+
+@pytest.mark.parametrize("hardware", ["a-class-of-16-ch", "Linux", "-", ""])
+def test_a_hardware_class_that_does_not_fit_is_the_callers_fault(hardware: str) -> None:
+    with pytest.raises(ValueError, match="dash"):
+        pack(_empty(), manifest_for(_empty()), key=None, hardware=hardware)
+
+
+def test_a_name_that_fills_its_field_is_refused(bundle: bytes) -> None:
+    with pytest.raises(BundleError, match="names"):
+        read_header(bundle[:48] + b"a" * 32 + bundle[80:])

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from hardtack_runtime import huffman, masking
 from hardtack_runtime.errors import BundleError
-from hardtack_runtime.packing import Coding, entropy_bytes, pack_constants
+from hardtack_runtime.packing import Coding, entropy_bytes, pack_constants, unpacked_bytes
 
 codes = hnp.arrays(np.int8, st.integers(1, 300), elements=st.integers(-128, 127))
 
@@ -93,6 +93,8 @@ def test_a_table_survives_its_own_bytes(x: np.ndarray) -> None:
         pytest.param(b"\x00\x02\x11\x01", id="kraft sum above one"),
         pytest.param(b"\x00\x01\xdd", id="length 13"),
         pytest.param(b"\x00\x00\x11", id="nibble behind the last symbol"),
+        pytest.param(b"\x00\x02\x10\x01", id="first not in use"),
+        pytest.param(b"\x00\x01\x01", id="last not in use"),
     ],
 )
 def test_a_bad_table_is_refused(data: bytes) -> None:
@@ -113,6 +115,20 @@ def test_a_damaged_stream_never_decodes_past_its_end(x: np.ndarray, data: st.Dat
     except BundleError:
         return
     assert decoded.shape == (x.size,)
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\x01"], ids=["a zero byte", "a byte"])
+def test_bytes_behind_the_last_code_are_refused(more: bytes) -> None:
+    x = np.array([0, 3, 0, -1], np.int8)
+    table = dense_table(x)
+    gaps, values = huffman.split_gaps(x)
+    gap_table = huffman.build_table(np.bincount(huffman.gap_symbols(gaps)[0], minlength=256))
+    value_table = huffman.build_table(np.bincount(values, minlength=256))
+    with pytest.raises(BundleError, match="does not end"):
+        huffman.decode_dense(huffman.encode_dense(x, table) + more, x.size, table)
+    with pytest.raises(BundleError, match="does not end"):
+        stored = huffman.encode_gap(x, gap_table, value_table)
+        huffman.decode_gap(stored + more, x.size, gap_table, value_table)
 
 
 def test_each_tensor_gets_its_smallest_coding() -> None:
@@ -171,3 +187,18 @@ def test_a_mask_leaves_out_dead_rows_and_columns_and_nothing_else(
     live = masking.compact(x, read)
     assert live.size < x.size
     assert np.array_equal(masking.expand(live, read, x.shape), x)
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 5008, 12000, 10**6])
+def test_what_does_not_fit_a_device_s_memory_stays_raw(limit: int) -> None:
+    rng = np.random.default_rng(2)
+    shape = (50, 1, 1, 100)
+    tensors = [rng.laplace(0, scale, shape).clip(-128, 127) for scale in (2, 6, 20, 40)]
+    constants = [t.astype(np.int8) for t in tensors]
+    packed = pack_constants(list(constants), unpack_limit=limit)
+    coded = [c for c, s in zip(constants, packed.constants, strict=True) if s.coding != Coding.RAW]
+    assert sum(map(unpacked_bytes, coded)) <= limit
+    if limit == 5008:
+        # Room for one: the one that the code shortens most.
+        assert [s.coding for s in packed.constants] == [Coding.DENSE_HUFF, *[Coding.RAW] * 3]
+    assert bool(packed.tables) == bool(coded)

@@ -48,7 +48,7 @@ def test_the_smallest_deployment_loads(tmp_path: Path) -> None:
             MODEL + '[[target]]\nname = "a"\n[[target]]\nname = "b"\nrom = "1 KiB"\n', "8:1",
             "`ram`", id="second of an array",
         ),
-        pytest.param("verison = 1\n" + MODEL, "1:1", "`version`", id="at the top"),
+        pytest.param("verzion = 1\n" + MODEL, "1:1", "`version`", id="at the top"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_is_located_and_a_near_one_suggested(

@@ -49,6 +49,8 @@ from hardtack_runtime.signing import Keyring
 BATCH_RECORDS = 64
 ANSWER_WAIT_S = 1.0
 LONGEST_ANSWER_WAIT_S = 60.0
+LARGEST_MESSAGE = 2 << 20
+LONGEST_INBOX = 1024
 _NEVER = float("inf")
 _log = logging.getLogger(__name__)
 
@@ -93,7 +95,11 @@ class Agent:
         self._asks = 0
 
     def run(self) -> None:
-        """Work until `stop` is called."""
+        """Work until `stop` is called.
+
+        Raises:
+            DeviceError: HT612, the slots cannot be read.
+        """
         self._updater.start()
         for name, pair in self._updater.saved.models.items():
             if pair.active is not None:
@@ -159,8 +165,13 @@ class Agent:
 
     def _on_received(self, topic: str, payload: bytes) -> None:
         parsed = topics.parse(topic)
-        if parsed is not None:
-            self._inbox.put(partial(self._receive, parsed[2], payload))
+        if parsed is None:
+            return
+        # Nothing we are sent is large or comes in floods; what is dropped here is asked for again.
+        if len(payload) > LARGEST_MESSAGE or self._inbox.qsize() > LONGEST_INBOX:
+            _log.warning("dropped %d bytes of %s", len(payload), topic)
+            return
+        self._inbox.put(partial(self._receive, parsed[2], payload))
 
     def _greet(self) -> None:
         """Say who we are, ask what is wanted, and take up what the break interrupted."""

@@ -1,7 +1,7 @@
 """Ask the agent of this device for predictions.
 
 with Client(Path("/var/lib/hardtack/agent.sock")) as agent:
-print(agent.predict("digits", [image]).label)
+    print(agent.predict("digits", [image]).label)
 """
 
 from __future__ import annotations

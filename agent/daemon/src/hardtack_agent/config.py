@@ -12,6 +12,7 @@ from pydantic import Field
 from hardtack_agent import topics
 from hardtack_agent.transport import Tls, parse_url
 from hardtack_runtime.errors import ConfigError
+from hardtack_runtime.manifest import Hardware
 
 
 class AgentConfig(pydantic.BaseModel):
@@ -38,7 +39,7 @@ class AgentConfig(pydantic.BaseModel):
     state_dir: Path
     trusted_keys: Path
     tenant: str = "default"
-    hardware: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,14}$")] = "linux"
+    hardware: Hardware = "linux"
     socket: Path | None = None
     telemetry_period_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
     spool_records: Annotated[int, Field(ge=1)] = 20_000
@@ -73,7 +74,8 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> AgentConfig:
         overrides: Values by key; None means not given.
 
     Raises:
-        ConfigError: HT101 missing, HT102 syntax, HT103 unknown key, HT104 wrong value.
+        ConfigError: HT101 missing, HT102 syntax, HT103 unknown key, HT104 wrong value, HT107
+            unreadable.
     """
     fields = _read(path) if path is not None else {}
     fields.update({key: value for key, value in overrides.items() if value is not None})
@@ -83,7 +85,8 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> AgentConfig:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         code = "HT103" if first["type"] == "extra_forbidden" else "HT104"
-        raise ConfigError(code, f"{path or 'flags'}: {key}", first["msg"]) from error
+        met = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(code, f"{path or 'flags'}: {key}", met) from error
     parse_url(config.broker)
     return config
 
@@ -93,6 +96,8 @@ def _read(path: Path) -> dict[str, Any]:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError("HT101", str(path), "is missing", "name another with --config") from error
+    except OSError as error:
+        raise ConfigError("HT107", str(path), f"cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("HT102", str(path), f"is no TOML: {error}") from error
     for key in ("state_dir", "trusted_keys", "socket", "tls_ca", "tls_cert", "tls_key"):

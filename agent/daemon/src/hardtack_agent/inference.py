@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from hardtack_agent.prediction import FloatArray, Prediction
 from hardtack_agent.telemetry import Outcome, Window
-from hardtack_runtime.bundle import read_contract
+from hardtack_runtime.bundle import Contract, read_contract
 from hardtack_runtime.errors import DeviceError
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.manifest import Manifest
@@ -29,7 +30,21 @@ class _Loaded:
         self.version = contract.header.version
         self.model_id = contract.header.model_id
         self.interpreter = Interpreter(data)
+        require_ports(contract, self.interpreter)
         self.lock = threading.Lock()
+
+
+def require_ports(contract: Contract, interpreter: Interpreter) -> None:
+    """Check that a bundle's contract is that of its program.
+
+    Raises:
+        BundleError: HT212, it has other inputs or outputs.
+    """
+    inputs, outputs = (
+        [math.prod(info.shape) for info in infos]
+        for infos in (interpreter.inputs, interpreter.outputs)
+    )
+    contract.manifest.require_ports(inputs, outputs)
 
 
 class Models:
@@ -125,8 +140,8 @@ def _fit(manifest: Manifest, inputs: Sequence[npt.ArrayLike]) -> list[FloatArray
 def _fit_one(model: str, name: str, shape: tuple[int, ...], value: Any) -> FloatArray:
     try:
         array = np.asarray(value, np.float32)
-    except (TypeError, ValueError) as error:
-        raise _wrong(model, f"input {name} holds something else than numbers") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _wrong(model, f"input {name} holds something else than float32 numbers") from error
     if shape not in (array.shape, (1, *array.shape)):
         raise _wrong(model, f"input {name} has shape {list(array.shape)}, not {list(shape)}")
     if not np.isfinite(array).all():

@@ -6,7 +6,7 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     level = logging.DEBUG if arguments.pop("verbose") else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        agent = Agent(load_config(arguments.pop("config"), arguments))
+        run(arguments.pop("config"), arguments)
     except HardtackError as error:
         sys.stderr.write(f"{error.code} {error}\n")
         sys.exit(error.exit_status)
+
+
+def run(
+    config_path: Path | None, values: dict[str, Any], ready: Callable[[Path], None] | None = None
+) -> None:
+    """Run an agent until SIGTERM or SIGINT.
+
+    Args:
+        config_path: agent.toml, or None.
+        values: Win over it, by key; None means not given.
+        ready: Told the prediction socket before the agent begins to work.
+
+    Raises:
+        HardtackError: HT1xx the configuration, HT6xx the state directory, socket or disk.
+    """
+    config = load_config(config_path, values)
+    agent = Agent(config)
+    if ready is not None:
+        ready(config.socket_path)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
     agent.run()

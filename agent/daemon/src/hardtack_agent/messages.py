@@ -27,6 +27,7 @@ JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 BlockHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 BootId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 U32 = Annotated[int, Field(ge=0, lt=2**32)]
+U63 = Annotated[int, Field(ge=0, lt=2**63)]
 Version = tuple[U32, U32, U32]
 JobState = Literal[
     "queued", "fetching", "installed", "trial",
@@ -126,7 +127,7 @@ class JobList(Message):
         offers: In the order they are to be done.
     """
 
-    rev: Annotated[int, Field(ge=0)]
+    rev: U63
     offers: tuple[Offer, ...] = ()
 
 
@@ -162,7 +163,7 @@ class Ack(Message):
     """dn/ack: these telemetry records are committed at the controller."""
 
     boot_id: BootId
-    seqs: tuple[int, ...]
+    seqs: tuple[U63, ...]
 
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)

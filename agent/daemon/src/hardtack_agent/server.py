@@ -19,6 +19,7 @@ from hardtack_agent.prediction import Prediction
 from hardtack_runtime.errors import DeviceError, HardtackError
 
 MAX_CLIENTS = 64
+RETRY_S = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -40,16 +41,19 @@ class PredictionServer:
         self._status = status
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
+            if path.is_socket():
+                path.unlink()
             self._listener.bind(str(path))
             path.chmod(0o660)
             self._listener.listen(16)
         except OSError as error:
             self._listener.close()
-            raise DeviceError("HT609", str(path), f"cannot listen: {error}") from error
+            raise DeviceError("HT609", str(path), f"cannot listen: {error}",
+                              "choose another path, of at most 107 bytes") from error  # fmt: skip
 
     def start(self) -> None:
         """Begin to answer, in the background."""
@@ -57,6 +61,7 @@ class PredictionServer:
 
     def stop(self) -> None:
         """Close the socket and every connection."""
+        self._stopped.set()
         # shutdown wakes the thread in accept(); close alone would leave it there.
         _close(self._listener)
         with self._lock:
@@ -69,8 +74,11 @@ class PredictionServer:
         while True:
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._stopped.wait(RETRY_S):
+                    return
+                _log.warning("a client could not be let in: %s", error)  # too many open files, say
+                continue
             with self._lock:
                 full = len(self._clients) >= MAX_CLIENTS
                 if not full:

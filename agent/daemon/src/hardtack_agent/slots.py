@@ -35,6 +35,9 @@ class SlotStore:
     Args:
         root: The state directory; made when absent.
         files: The disk.
+
+    Raises:
+        DeviceError: HT612, the directory cannot be used.
     """
 
     def __init__(self, root: Path, files: Filesystem) -> None:
@@ -42,9 +45,12 @@ class SlotStore:
         self._files = files
         self._models = root / "models"
         self._downloads = root / "download"
-        for directory in (root, self._models, self._downloads):
-            files.make_directory(directory)
-        files.sync_directory(root)
+        try:
+            for directory in (root, self._models, self._downloads):
+                files.make_directory(directory)
+            files.sync_directory(root)
+        except OSError as error:
+            raise _disk_error(root, error) from error
 
     def load(self) -> Saved:
         """Return what was saved last; nothing when there is no state file.
@@ -87,6 +93,7 @@ class SlotStore:
 
         Raises:
             DeviceError: HT603, there is no room.
+            OSError: the disk failed.
         """
         path = self._download(offer.sha256)
         held = self._files.read(path)
@@ -164,15 +171,23 @@ class SlotStore:
         """Return the digest of each slot file as it lies on the disk, made durable first.
 
         After kill -9 a rename may be seen that a power cut would still undo.
+
+        Raises:
+            DeviceError: HT612, a slot cannot be read: taking it for empty would lose the model.
         """
         digests: dict[tuple[str, SlotName], str] = {}
-        self._files.sync_directory(self._models)
-        for name in self._files.names(self._models):
-            self._files.sync_directory(self._models / name)
-            for slot in _SLOTS:
-                data = self._files.read(self.slot_path(name, slot))
-                if data is not None:
-                    digests[name, slot] = hashlib.sha256(data).hexdigest()
+        where = self._models
+        try:
+            self._files.sync_directory(where)
+            for name in self._files.names(self._models):
+                where = self._models / name
+                self._files.sync_directory(where)
+                for slot in _SLOTS:
+                    data = self._files.read(self.slot_path(name, slot))
+                    if data is not None:
+                        digests[name, slot] = hashlib.sha256(data).hexdigest()
+        except OSError as error:
+            raise _disk_error(where, error) from error
         return digests
 
     def sweep(self, saved: Saved) -> None:
@@ -193,14 +208,18 @@ class SlotStore:
         """Return the bundle a model runs from, its digest checked.
 
         Raises:
-            DeviceError: HT611, there is none.
+            DeviceError: HT611, there is none; HT612, the disk failed.
             TrustError: HT702, the file changed on the disk.
         """
         pair = saved.models.get(name)
         record = pair.get(pair.active) if pair is not None and pair.active is not None else None
         if pair is None or pair.active is None or record is None:
             raise DeviceError("HT611", name, "no such model is installed")
-        data = self._files.read(self.slot_path(name, pair.active)) or b""
+        path = self.slot_path(name, pair.active)
+        try:
+            data = self._files.read(path) or b""
+        except OSError as error:
+            raise _disk_error(path, error) from error
         if hashlib.sha256(data).hexdigest() != record.sha256:
             raise TrustError("HT702", name, f"slot {pair.active} changed on the disk")
         return data

@@ -229,8 +229,9 @@ class Spool:
         self._db.execute("BEGIN IMMEDIATE")
 
     def _undo(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
 
 def _encode(window: Window) -> bytes:

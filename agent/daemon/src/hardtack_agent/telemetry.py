@@ -15,10 +15,12 @@ from typing import Any
 
 import cbor2
 
+from hardtack_runtime.cbor import read_cbor
 from hardtack_runtime.errors import DeviceError
 
 SCHEMA = 1
 MAX_CLASSES = 4096
+"""Classes that are counted one by one; a model may have more."""
 _MAX_COUNT = 2**63
 
 LATENCY_EDGES_US = tuple(int(8 * 2 ** (k / 2)) for k in range(48))
@@ -42,7 +44,7 @@ class Window:
         correct: Of these, the right ones.
         latency_sum_us: Sum of the latencies.
         latency: Count per bucket of `LATENCY_EDGES_US`; absent is 0.
-        classes: Count per predicted class; absent is 0.
+        classes: Count per predicted class below `MAX_CLASSES`; absent is 0.
     """
 
     model: str
@@ -98,7 +100,7 @@ def record(window: Window, outcomes: Iterable[Outcome], now_s: int) -> Window:
         latency_sum += one.latency_us
         bucket = latency_bucket(one.latency_us)
         latency[bucket] = latency.get(bucket, 0) + 1
-        if one.predicted is not None:
+        if one.predicted is not None and one.predicted < MAX_CLASSES:
             classes[one.predicted] = classes.get(one.predicted, 0) + 1
         if one.correct is not None:
             labelled += 1
@@ -203,9 +205,9 @@ def decode_batch(payload: bytes) -> tuple[bytes, list[tuple[int, Window]]]:
         DeviceError: HT613, not CBOR of this schema.
     """
     try:
-        batch = cbor2.loads(payload)
-    except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise DeviceError("HT613", "up/tm", f"not CBOR: {error}") from error
+        batch = read_cbor(payload)
+    except ValueError as error:
+        raise DeviceError("HT613", "up/tm", str(error)) from error
     if not isinstance(batch, dict) or batch.get(0) != SCHEMA:
         raise DeviceError("HT613", "up/tm", f"not a telemetry batch of schema {SCHEMA}")
     boot_id, rows = batch.get(1), batch.get(2)

@@ -75,15 +75,16 @@ def parse_url(url: str) -> Endpoint:
     Raises:
         ConfigError: HT104, not such an address.
     """
-    parts = urlsplit(url)
+    wrong = ConfigError(
+        "HT104", "broker", f"{url!r} is no broker address", "write mqtt://host:port or mqtts://"
+    )
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError:
-        port = 0
+    except ValueError as error:
+        raise wrong from error
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == 0:
-        raise ConfigError(
-            "HT104", "broker", f"{url!r} is no broker address", "write mqtt://host:port or mqtts://"
-        )
+        raise wrong
     secure = parts.scheme == "mqtts"
     default = 8883 if secure else 1883
     return Endpoint(parts.hostname, port or default, secure, parts.username, parts.password)

@@ -33,13 +33,16 @@ class Verdict:
 
 def try_bundle(data: bytes) -> Verdict:
     """Build the interpreter and replay every golden vector, here and now."""
+    from hardtack_agent.inference import require_ports
     from hardtack_runtime.bundle import read_contract
     from hardtack_runtime.golden import replay
     from hardtack_runtime.interpreter import Interpreter
 
     try:
         contract = read_contract(data)
-        replay(Interpreter(data), contract.golden, contract.manifest.layers)
+        interpreter = Interpreter(data)
+        require_ports(contract, interpreter)
+        replay(interpreter, contract.golden, contract.manifest.layers)
     except HardtackError as error:
         return Verdict(error.code, str(error))
     return Verdict()
@@ -47,7 +50,8 @@ def try_bundle(data: bytes) -> Verdict:
 
 def try_in_process(path: Path, timeout_s: float) -> Verdict:
     """Try the bundle in a file in a new process, for at most `timeout_s` seconds."""
-    command = [sys.executable, "-m", "hardtack_agent.trial", str(path)]
+    # -P: what lies in the folder the agent was started from is no module of ours.
+    command = [sys.executable, "-P", "-m", "hardtack_agent.trial", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:

@@ -124,7 +124,7 @@ def _started(state: State, found: Mapping[tuple[str, SlotName], str]) -> Step:
     elif saved.phase is Phase.TRIAL and slots.get(saved.target) is not None:
         after, more = _try_again(state, "HT607", "the agent died during each trial")
     else:
-        fetching = replace(saved, phase=Phase.FETCHING, candidate=None, trials=saved.trials)
+        fetching = replace(saved, phase=Phase.FETCHING, candidate=None)
         after, more = replace(state, saved=fetching), [Save(), Reserve(job)]
     return after, [*actions, *more]
 

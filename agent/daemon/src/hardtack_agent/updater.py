@@ -43,7 +43,8 @@ class Ports:
     """What lies outside the store.
 
     Attributes:
-        verify: Checks signature, hardware, digest and structure; raises HardtackError.
+        verify: Checks signature, hardware and digest; raises HardtackError. The structure is
+            checked by the trial, in its own process.
         trial: Begins a trial; its end comes back as an event.
         activate: Loads the active slot of a model.
         ask: Sends a request for blocks.
@@ -84,7 +85,11 @@ class Updater:
         return self._state.saved.phase is Phase.FETCHING
 
     def start(self) -> None:
-        """Recover whatever the last run left behind, and go on from it."""
+        """Recover whatever the last run left behind, and go on from it.
+
+        Raises:
+            DeviceError: HT612, a slot cannot be read.
+        """
         self.handle(Started(self._store.found()))
         self._store.sweep(self._state.saved)
 
@@ -110,9 +115,13 @@ class Updater:
             try:
                 answers = [self._do(action) for action in actions]
             except OSError as error:
-                _log.error("the state cannot be saved (%s); trying again", error)
+                _log.error("the disk failed (%s); trying again", error)
                 self._state = before
                 return
+            except Exception:
+                # A fault of ours: the same event would meet it for ever, and all behind it wait.
+                self._events.popleft()
+                raise
             self._events.popleft()
             self._events.extendleft(answer for answer in reversed(answers) if answer is not None)
 

@@ -13,6 +13,7 @@ import cbor2
 import numpy as np
 import numpy.typing as npt
 
+from hardtack_runtime.cbor import read_cbor
 from hardtack_runtime.errors import DeviceError
 
 MAX_FRAME = 16 << 20
@@ -21,8 +22,15 @@ _DTYPES = ("float32", "float64", "int8", "uint8", "int16", "int32", "int64")
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Send one map."""
-    body = cbor2.dumps(message)
+    """Send one map.
+
+    Raises:
+        DeviceError: HT609, it holds something that CBOR cannot say.
+    """
+    try:
+        body = cbor2.dumps(message)
+    except (cbor2.CBOREncodeError, ValueError, TypeError) as error:
+        raise DeviceError("HT609", "socket", f"a message is no CBOR: {error}") from error
     connection.sendall(_LENGTH.pack(len(body)) + body)
 
 
@@ -40,9 +48,9 @@ def receive(connection: socket.socket) -> dict[str, Any] | None:
         raise DeviceError("HT609", "socket", f"a frame of {length} bytes; {MAX_FRAME} is the most")
     body = _exactly(connection, length)
     try:
-        message = cbor2.loads(body)
-    except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise DeviceError("HT609", "socket", f"a frame holds no CBOR: {error}") from error
+        message = read_cbor(body)
+    except ValueError as error:
+        raise DeviceError("HT609", "socket", f"a frame holds {error}") from error
     if not isinstance(message, dict):
         raise DeviceError("HT609", "socket", "a frame holds no map")
     return message

@@ -3,12 +3,6 @@
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
 
-/* The stored bytes of one tensor. */
-typedef struct ht_stored {
-    const uint8_t *bytes;
-    uint32_t size;
-} ht_stored;
-
 /* Rows and columns that hold anything; the others are zero and not stored. */
 typedef struct ht_mask {
     const uint8_t *row_bits, *column_bits;
@@ -36,7 +30,7 @@ static ht_status count_bits(const uint8_t *bits, uint32_t count, uint32_t *set) 
     return clear && *set > 0 ? HT_OK : HT_ERR_CODE_STREAM;
 }
 
-static ht_status read_mask(const ht_tensor *tensor, ht_stored *stored, ht_mask *mask) {
+static ht_status read_mask(const ht_tensor *tensor, ht_span *stored, ht_mask *mask) {
     const uint32_t area = (uint32_t)tensor->dims[1] * (uint32_t)tensor->dims[2];
     mask->rows = tensor->dims[0] > 1 ? (uint32_t)tensor->dims[0] : area;
     mask->inner = tensor->dims[0] > 1 ? area : 1;
@@ -74,7 +68,7 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
-static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor, ht_stored stored,
+static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor, ht_span stored,
                                 int8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
     ht_decoder values;
@@ -105,7 +99,7 @@ static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor
 }
 
 /* int32 elements stored in 1, 2 or 3 bytes, their sign to be extended. */
-static ht_status unpack_narrow(const ht_tensor *tensor, ht_stored stored, uint8_t *out) {
+static ht_status unpack_narrow(const ht_tensor *tensor, ht_span stored, uint8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
     const uint32_t width = stored.size / elements;
     if (width < 1 || width > 3 || stored.size != width * elements) {
@@ -130,8 +124,7 @@ ht_status ht_unpack_all(const ht_bundle *bundle, uint8_t *out) {
         }
         const uint32_t taken = ht_unpacked_bytes(&tensor);
         memset(out + taken - 16, 0, 16); /* what rounding up leaves over */
-        const ht_stored stored = {bundle->section[HT_DATA].bytes + tensor.offset,
-                                  tensor.stored_size};
+        const ht_span stored = {bundle->section[HT_DATA].bytes + tensor.offset, tensor.stored_size};
         const ht_status status = tensor.coding == HT_NARROW
                                      ? unpack_narrow(&tensor, stored, out)
                                      : unpack_huffman(bundle, &tensor, stored, (int8_t *)out);

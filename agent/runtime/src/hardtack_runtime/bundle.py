@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import math
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hardtack_runtime import packing
@@ -36,8 +38,11 @@ FORMAT_VERSION = 1
 KERNEL_ABI = 1
 HEADER_SIZE = 160
 PAYLOAD_OFFSET = 224
+MAX_MEMORY = 1 << 30
+"""Most bytes of a file, of an arena, of unpack memory: sums in the C reader never wrap."""
 TAGS = ("META", "PROG", "TENS", "HUFF", "DATA", "GOLD")
 _HEADER = struct.Struct("<4sHHII32s32s4I16s16sII8s16s")
+_WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ def pack(
     key: SigningKey | None,
     hardware: str = "any",
     golden: tuple[GoldenVector, ...] = (),
+    unpack_limit: int | None = None,
 ) -> bytes:
     """Write a signed bundle.
 
@@ -99,9 +105,17 @@ def pack(
         key: Who vouches for it; None leaves the signature zero, so no device takes it.
         hardware: Class of device it may run on, or "any".
         golden: Vectors recorded by `hardtack_runtime.golden.record`.
+        unpack_limit: Bytes of memory the device has for unpacked constants; None: enough.
+
+    Raises:
+        ValueError: the name or the hardware does not fit its field of the header.
+        UnsupportedOpError: HT302, a dimension above 65535.
     """
+    for text, room in ((manifest.name, 32), (hardware, 16)):
+        if _WORD.fullmatch(text) is None or len(text) >= room:
+            raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
     constants = [t.data for t in program.tensors if t.data is not None]
-    packed = packing.pack_constants(constants)
+    packed = packing.pack_constants(constants, unpack_limit)
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)
@@ -146,8 +160,12 @@ def read_header(data: bytes) -> Header:
         )  # fmt: skip
     if total != len(data):
         raise BundleError("HT211", "bundle", f"has {len(data)} of {total} bytes", _RESEND)
-    if zero or any(reserved) or offset != PAYLOAD_OFFSET or total % 4 or (arena | unpacked) % 16:
+    if zero or any(reserved):
         raise BundleError("HT212", "bundle", "has reserved header fields set")
+    if offset != PAYLOAD_OFFSET or total % 4 or (arena | unpacked) % 16:
+        raise BundleError("HT212", "bundle", "has sizes in its header that are no multiples")
+    if max(total, arena, unpacked) > MAX_MEMORY:
+        raise BundleError("HT212", "bundle", f"asks for more than {MAX_MEMORY} bytes of memory")
     return Header(
         total, digest, _text(name), (major, minor, patch), _text(hardware), model_id,
         arena, unpacked, key_id,
@@ -158,14 +176,10 @@ _RESEND = "the transfer was cut; send it again"
 
 
 def _text(field_bytes: bytes) -> str:
-    text = field_bytes.rstrip(b"\0")
-    try:
-        decoded = text.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise BundleError("HT212", "bundle", "a name in the header is not ASCII") from error
-    if not decoded or not decoded.replace("-", "").isalnum() or decoded != decoded.lower():
-        raise BundleError("HT212", "bundle", f"the header names {decoded!r}")
-    return decoded
+    text = field_bytes.rstrip(b"\0").decode("ascii", "replace")
+    if _WORD.fullmatch(text) is None or field_bytes[-1] != 0:
+        raise BundleError("HT212", "bundle", f"its header names {text!r}: a-z, 0-9 and dash go")
+    return text
 
 
 def verify(data: bytes, keyring: Keyring, hardware: str | None = None) -> Header:
@@ -211,10 +225,8 @@ def unpack(data: bytes) -> Bundle:
         GateError: HT502 other format version.
     """
     header = read_header(data)
-    try:
+    with _cut_records(header):
         return _unpack(data, header)
-    except (struct.error, IndexError) as error:
-        raise BundleError("HT212", header.release, "a section ends inside a record") from error
 
 
 def read_contract(data: bytes) -> Contract:
@@ -225,25 +237,37 @@ def read_contract(data: bytes) -> Contract:
         GateError: HT502 other format version.
     """
     header = read_header(data)
-    try:
+    with _cut_records(header):
         sections = _split(data)
         manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
-        elements = [math.prod(port.shape) for port in manifest.inputs]
+        elements = [port.elements for port in manifest.inputs]
         golden = decode_golden(sections["GOLD"], len(manifest.layers) or None, elements)
+        return Contract(header, manifest, golden)
+
+
+@contextlib.contextmanager
+def _cut_records(header: Header) -> Iterator[None]:
+    try:
+        yield
     except (struct.error, IndexError) as error:
         raise BundleError("HT212", header.release, "a section ends inside a record") from error
-    return Contract(header, manifest, golden)
 
 
 def _unpack(data: bytes, header: Header) -> Bundle:
     sections = _split(data)
     manifest = decode_manifest(sections["META"], header.name, header.version, header.model_id)
     tables = decode_tables(sections["HUFF"])
-    tensors, stored = decode_tensors(sections["TENS"], sections["DATA"], tables)
+    tensors, stored = decode_tensors(
+        sections["TENS"], sections["DATA"], tables, header.arena_size, header.unpacked_size
+    )
     program = decode_program(sections["PROG"], tensors, header.arena_size, manifest.layers)
     sizes = {tag: len(body) for tag, body in sections.items()}
-    elements = [program.tensors[port.tensor].elements for port in program.inputs]
-    golden = decode_golden(sections["GOLD"], len(program.ops), elements)
+    inputs, outputs = (
+        [tensors[port.tensor].elements for port in ports]
+        for ports in (program.inputs, program.outputs)
+    )
+    manifest.require_ports(inputs, outputs)
+    golden = decode_golden(sections["GOLD"], len(program.ops), inputs)
     return Bundle(header, manifest, program, golden, sizes, stored)
 
 

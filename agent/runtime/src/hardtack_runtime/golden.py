@@ -11,13 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime.errors import DeviceError
+from hardtack_runtime.errors import BundleError, DeviceError
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.program import GoldenVector
 
 Int8Array = npt.NDArray[np.int8]
-
-__all__ = ["GoldenVector", "record", "replay", "seeded_inputs"]
 
 
 def seeded_inputs(seed: int, sizes: Sequence[int]) -> list[Int8Array]:
@@ -73,9 +71,13 @@ def replay(
 
     Raises:
         DeviceError: HT606, naming the first layer that gave other bits.
+        BundleError: HT212, a vector is of another program.
     """
     sizes = [int(np.prod(shape)) for shape in interpreter.input_shapes]
     for index, vector in enumerate(vectors):
+        if len(vector.crcs) != interpreter.operators:
+            met = f"{len(vector.crcs)} layers, the program has {interpreter.operators}"
+            raise BundleError("HT212", f"golden vector {index}", met)
         inputs = [np.frombuffer(sample, np.int8) for sample in vector.samples]
         if vector.seed:
             inputs = seeded_inputs(vector.seed, sizes)

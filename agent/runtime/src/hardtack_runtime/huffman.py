@@ -1,4 +1,4 @@
-"""Canonical, length-limited Huffman codes and the two codings of weights (SPEC sections 1.6, 1.7).
+"""Canonical, length-limited Huffman codes, dense-huff and gap-huff (SPEC sections 1.6, 1.7).
 
 This is the plain reader and writer; the device decodes with `csrc/src/ht_huffman.c`.
 """
@@ -90,7 +90,8 @@ def read_table(section: bytes, at: int) -> tuple[Table, int]:
         The table and the offset after it.
 
     Raises:
-        BundleError: cut short, lengths above 12, or no complete prefix code.
+        BundleError: HT212, cut short, lengths above 12, `first` or `last` not in use, or no
+            complete prefix code.
     """
     if at + 2 > len(section):
         raise BundleError("HT212", "HUFF", "a table is cut short")
@@ -104,9 +105,11 @@ def read_table(section: bytes, at: int) -> tuple[Table, int]:
     lengths = np.zeros(256, np.uint8)
     lengths[first : last + 1] = nibbles[:count]
     used = lengths[lengths > 0].astype(np.int64)
-    alone = len(used) == 1 and used[0] == 1
+    ends_used = lengths[first] > 0 and lengths[last] > 0
+    alone = first == last and lengths[first] == 1
     complete = used.size > 0 and int((1 << (MAX_LENGTH - np.minimum(used, 12))).sum()) == 1 << 12
-    if nibbles[count:].any() or (lengths > MAX_LENGTH).any() or not (alone or complete):
+    padded = not nibbles[count:].any() and not (lengths > MAX_LENGTH).any()
+    if not (padded and ends_used and (alone or complete)):
         raise BundleError("HT212", "HUFF", "code lengths do not form a prefix code")
     return Table(lengths), end
 
@@ -136,7 +139,8 @@ def decode_dense(stored: bytes, count: int, table: Table) -> Int8Array:
     """Read `count` elements; the inverse of `encode_dense`.
 
     Raises:
-        BundleError: the streams end early or their lengths do not add up.
+        BundleError: HT212, the streams are not exactly as long as their codes, or hold a code
+            that is none.
     """
     if count < STREAMS_FROM:
         return _decode_stream(stored, count, table)
@@ -176,8 +180,8 @@ def _windows(stream: bytes) -> IntArray:
 
 def _decode_stream(stream: bytes, count: int, table: Table) -> Int8Array:
     """Decode by pointer jumping: every bit position knows where the next code would begin."""
-    if count == 0:
-        return np.zeros(0, np.int8)
+    if count > 8 * len(stream):  # a code has a bit at least: refuse before memory is taken
+        raise BundleError("HT212", "DATA", "a code stream ends early")
     symbols, lengths = _window_table(table)
     windows = _windows(stream)
     limit = len(windows) - 1
@@ -196,9 +200,17 @@ def _decode_stream(stream: bytes, count: int, table: Table) -> Int8Array:
     positions = positions.reshape(-1)[:count]
     used = windows[positions]
     end = int(positions[-1] + lengths[used[-1]])
-    if (lengths[used] > MAX_LENGTH).any() or end > 8 * len(stream):
-        raise BundleError("HT212", "DATA", "a code stream ends early or holds an unknown code")
+    if (lengths[used] > MAX_LENGTH).any():
+        raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
+    _require_end(stream, end)
     return (symbols[used] - 128).astype(np.int8)
+
+
+def _require_end(stream: bytes, end: int) -> None:
+    """Check that only the zero bits that complete the last byte follow bit `end`."""
+    left = 8 * len(stream) - end
+    if not 0 <= left < 8 or (left and stream[-1] & ((1 << left) - 1)):
+        raise BundleError("HT212", "DATA", "a code stream does not end with its last code")
 
 
 def gap_symbols(gaps: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -234,7 +246,8 @@ def decode_gap(stored: bytes, count: int, gap_table: Table, value_table: Table) 
     """Read `count` elements; the inverse of `encode_gap`.
 
     Raises:
-        BundleError: the stream ends early, or an element lies behind the tensor's end.
+        BundleError: HT212, the stream is not exactly as long as its codes, or an element is
+            zero or lies behind the tensor's end.
     """
     if len(stored) < 4:
         raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
@@ -254,6 +267,7 @@ def decode_gap(stored: bytes, count: int, gap_table: Table, value_table: Table) 
         if at >= count or value == 0:
             raise BundleError("HT212", "DATA", "a gap-huff element is zero or outside its tensor")
         out[at] = value
+    reader.close()
     return out
 
 
@@ -261,6 +275,7 @@ class _BitReader:
     """Bits of a stream, most significant first; refuses to read behind the end."""
 
     def __init__(self, stream: bytes) -> None:
+        self._stream = stream
         self._windows = _windows(stream).tolist()
         self._at = 0
         self._end = 8 * len(stream)
@@ -287,3 +302,6 @@ class _BitReader:
             raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
         self._advance(length)
         return int(codes[0][window])
+
+    def close(self) -> None:
+        _require_end(self._stream, self._at)

@@ -41,7 +41,7 @@ class Interpreter:
     """A model ready to run, with its own working memory. Not for use by two threads at once.
 
     Args:
-        bundle: A whole bundle; kept as it is when its memory is 8-byte aligned, else copied.
+        bundle: A whole bundle; kept as it is when it lies at a multiple of 16, else copied.
 
     Attributes:
         inputs: What `run` takes, in order.
@@ -61,7 +61,7 @@ class Interpreter:
         self._model = ctypes.create_string_buffer(self._c.ht_model_size())
         status = self._c.ht_model_open(self._bundle.ctypes.data, len(self._bundle), self._model)
         self._check(status)
-        self.arena_size, self.unpacked_size = self._pair(self._c.ht_model_memory)
+        self.arena_size, self.unpacked_size = self._numbers(self._c.ht_model_memory, 2)
         self._weights = _aligned(np.empty(self.unpacked_size, np.uint8))
         self._arena = _aligned(np.zeros(self.arena_size + 16, np.uint8))
         self._check(
@@ -70,11 +70,7 @@ class Interpreter:
         self._check(
             self._c.ht_model_set_arena(self._model, self._arena.ctypes.data, len(self._arena))
         )
-        counts = (ctypes.c_uint32 * 3)()
-        size = ctypes.sizeof(ctypes.c_uint32)
-        places = [ctypes.c_uint32.from_buffer(counts, size * i) for i in range(3)]
-        self._c.ht_model_counts(self._model, *map(ctypes.byref, places))
-        input_count, output_count, self.operators = counts
+        input_count, output_count, self.operators = self._numbers(self._c.ht_model_counts, 3)
         self._inputs = [self._port(self._c.ht_input, i) for i in range(input_count)]
         self._outputs = [self._port(self._c.ht_output, i) for i in range(output_count)]
         self.inputs = tuple(info for info, _ in self._inputs)
@@ -171,10 +167,11 @@ class Interpreter:
             where = f"PROG operator {self._c.ht_model_failed_op(self._model)}"
         _library.check(status, where)
 
-    def _pair(self, function: ctypes._NamedFuncPointer) -> tuple[int, int]:
-        first, second = ctypes.c_uint32(), ctypes.c_uint32()
-        function(self._model, ctypes.byref(first), ctypes.byref(second))
-        return first.value, second.value
+    def _numbers(self, function: ctypes._NamedFuncPointer, count: int) -> list[int]:
+        """Return what a function of the model writes to its `count` u32 pointers."""
+        places = [ctypes.c_uint32() for _ in range(count)]
+        function(self._model, *map(ctypes.byref, places))
+        return [place.value for place in places]
 
     def _port(self, function: ctypes._NamedFuncPointer, index: int) -> tuple[TensorInfo, Int8Array]:
         """Return a port and its codes, a view of the arena."""

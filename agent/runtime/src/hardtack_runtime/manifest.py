@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import math
 import zlib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import cbor2
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hardtack_runtime.cbor import read_cbor
 from hardtack_runtime.errors import BundleError
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=31)]
-Version = Annotated[str, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
+VERSION_PATTERN = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=31)]
+Hardware = Annotated[str, Field(pattern=NAME_PATTERN, max_length=15)]
+Version = Annotated[str, Field(pattern=VERSION_PATTERN)]
 
 
 class _Strict(BaseModel):
@@ -23,10 +28,22 @@ class PortSpec(_Strict):
     """One input or output: real = scale * (code - zero_point)."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, Field(gt=0)], ...]
     dtype: Literal["int8"] = "int8"
     scale: float = Field(gt=0)
     zero_point: int = Field(ge=-128, le=127)
+
+    @field_validator("shape")
+    @classmethod
+    def _fits_a_tensor(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if math.prod(shape) >= 1 << 28:
+            raise ValueError("holds 2^28 elements or more")
+        return shape
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
 
 
 class Provenance(_Strict):
@@ -61,17 +78,25 @@ class Manifest(_Strict):
         major, minor, patch = (int(part) for part in self.version.split("."))
         return major, minor, patch
 
+    def require_ports(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Check that this is the contract of a program, whose signer may be hostile.
 
-def parse_version(text: str) -> tuple[int, int, int]:
-    """Return major, minor, patch of "1.2.3".
+        Args:
+            inputs: Elements of each input of the program.
+            outputs: Elements of each output.
 
-    Raises:
-        ValueError: not three numbers.
-    """
-    match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", text)
-    if match is None:
-        raise ValueError(f"{text!r} is not MAJOR.MINOR.PATCH")
-    return int(match[1]), int(match[2]), int(match[3])
+        Raises:
+            BundleError: HT212, it has other inputs or outputs.
+        """
+        for what, ports, sizes in (
+            ("inputs", self.inputs, inputs),
+            ("outputs", self.outputs, outputs),
+        ):
+            said = [port.elements for port in ports]
+            if said != list(sizes):
+                raise BundleError(
+                    "HT212", "META", f"names {what} of {said} elements, the program has {[*sizes]}"
+                )
 
 
 _IN_HEADER = {"name", "version", "model_id"}
@@ -96,15 +121,10 @@ def decode_manifest(
     header = {"name": name, "version": ".".join(map(str, version)), "model_id": model_id.hex()}
     try:
         unpacker = zlib.decompressobj()
-        fields = cbor2.loads(unpacker.decompress(section, _LARGEST))
+        fields = read_cbor(unpacker.decompress(section, _LARGEST))
         if not unpacker.eof or unpacker.unused_data or not isinstance(fields, dict):
             raise ValueError("not one zlib stream of one map")
         return Manifest.model_validate(fields | header)
-    except (
-        cbor2.CBORDecodeError,
-        ValueError,
-        RecursionError,
-        zlib.error,
-    ) as error:
+    except (ValueError, zlib.error) as error:
         detail = str(error).split("\n")[0]
         raise BundleError("HT212", "META", f"the manifest cannot be read ({detail})") from error

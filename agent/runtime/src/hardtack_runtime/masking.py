@@ -67,7 +67,7 @@ def read(stored: bytes, dims: Dims) -> tuple[Mask, int]:
         The mask and the number of bytes it took.
 
     Raises:
-        BundleError: HT212, cut short, or bits set behind the last row or column.
+        BundleError: HT212, cut short, empty, or bits set behind the last row or column.
     """
     rows, _, columns = view(dims)
     masks, at = [], 0
@@ -76,8 +76,8 @@ def read(stored: bytes, dims: Dims) -> tuple[Mask, int]:
         if at + size > len(stored):
             raise BundleError("HT212", "DATA", "a mask is cut short")
         bits = np.unpackbits(np.frombuffer(stored, np.uint8, size, at), bitorder="little")
-        if bits[count:].any():
-            raise BundleError("HT212", "DATA", "a mask has bits set behind its end")
+        if bits[count:].any() or not bits.any():
+            raise BundleError("HT212", "DATA", "a mask is empty or has bits set behind its end")
         masks.append(bits[:count].astype(np.bool_))
         at += size
     return Mask(masks[0], masks[1]), at

@@ -73,11 +73,13 @@ class _Option:
     tables: tuple[int, ...] = ()
 
 
-def pack_constants(constants: list[Constant]) -> Packed:
+def pack_constants(constants: list[Constant], unpack_limit: int | None = None) -> Packed:
     """Choose the smallest coding for every constant.
 
     Args:
         constants: int8 or int32 arrays of four dimensions.
+        unpack_limit: Bytes of memory a device has for unpacked tensors; those that save least
+            per byte of it then stay raw, to be used where they lie. None: as much as it takes.
     """
     streams = [_Streams(c) if c.dtype == np.int8 else None for c in constants]
     coded = [s for s in streams if s]
@@ -90,6 +92,8 @@ def pack_constants(constants: list[Constant]) -> Packed:
     ]
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs)
+    if unpack_limit is not None:
+        chosen = _choose(_within(options, chosen, constants, unpack_limit), costs)
     used = sorted({t for option in chosen for t in option.tables})
     place = {table: index for index, table in enumerate(used)}
     stored = [_stored(pick, every, place) for pick, every in zip(chosen, options, strict=True)]
@@ -213,6 +217,33 @@ def _choose(options: list[list[_Option]], costs: list[int]) -> list[_Option]:
             return chosen
         total, dropped, chosen = min(better, key=lambda one: one[:2])
         allowed.discard(dropped)
+
+
+def _within(
+    options: list[list[_Option]],
+    chosen: list[_Option],
+    constants: list[Constant],
+    unpack_limit: int,
+) -> list[list[_Option]]:
+    """Leave only the raw option to the tensors that save least per byte they unpack to."""
+
+    def saved_per_byte(index: int) -> float:
+        saved = _stored_size(options[index][0]) - _stored_size(chosen[index])
+        return saved / unpacked_bytes(constants[index])
+
+    coded = [i for i, option in enumerate(chosen) if option.coding != Coding.RAW]
+    left, kept = unpack_limit, set[int]()
+    for index in sorted(coded, key=saved_per_byte, reverse=True):
+        size = unpacked_bytes(constants[index])
+        if size <= left:
+            left -= size
+            kept.add(index)
+    return [every if i in kept else every[:1] for i, every in enumerate(options)]
+
+
+def unpacked_bytes(constant: Constant) -> int:
+    """Return the memory a coded constant takes once unpacked: its bytes, to a multiple of 16."""
+    return -(-int(constant.nbytes) // 16) * 16
 
 
 def _best(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -66,6 +67,10 @@ class Op:
             value = getattr(self, field.name)
             values.extend(value if isinstance(value, tuple) else (value,))
         return values
+
+    def tensors(self) -> list[int]:
+        """Return the tensors it names, read or written."""
+        return self.words()[: self.operands]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,10 @@ class Concat(Op):
     outer: int
     inputs: tuple[int, ...]
 
+    def tensors(self) -> list[int]:
+        """Return the tensors it names, read or written."""
+        return [self.output, *self.inputs]
+
 
 @dataclass(frozen=True, slots=True)
 class Pad(Op):
@@ -269,21 +278,10 @@ class Lookup(Op):
 OPS: dict[int, type[Op]] = {
     op.opcode: op
     for op in (
-        Conv2D,
-        DepthwiseConv2D,
-        FullyConnected,
-        Add,
-        Mul,
-        Concat,
-        Pad,
-        MaxPool2D,
-        AveragePool2D,
-        Mean,
-        Transpose,
-        Softmax,
-        Lookup,
+        Conv2D, DepthwiseConv2D, FullyConnected, Add, Mul, Concat, Pad, MaxPool2D, AveragePool2D,
+        Mean, Transpose, Softmax, Lookup,
     )
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +342,8 @@ def decode_program(
     """Read the PROG section; the inverse of `encode_program`.
 
     Raises:
-        BundleError: the section is cut short or names an unknown operator.
+        BundleError: HT212, the section is cut short, or a count, port, operator or tensor index
+            is none that SPEC section 1.4 allows.
     """
     try:
         return _decode(section, tensors, arena_size, layers)
@@ -355,15 +354,23 @@ def decode_program(
 def _decode(
     section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...]
 ) -> Program:
-    op_count, input_count, output_count, _ = struct.unpack_from("<4I", section, 0)
+    op_count, input_count, output_count, reserved = struct.unpack_from("<4I", section, 0)
+    counts_fit = op_count <= 4096 and 1 <= input_count <= 8 and 1 <= output_count <= 8
+    if not counts_fit or reserved or len(layers) not in (0, op_count):
+        met = f"{op_count} operators ({len(layers)} named), {input_count} inputs, "
+        raise BundleError("HT212", "PROG", f"{met}{output_count} outputs, reserved {reserved}")
     at = 16
     ports = []
-    for _ in range(input_count + output_count):
-        ports.append(Port(*struct.unpack_from("<Ifi", section, at)))
+    for index in range(input_count + output_count):
+        port = Port(*struct.unpack_from("<Ifi", section, at))
+        _check_port(port, index, tensors)
+        ports.append(port)
         at += 12
     ops = []
     for index in range(op_count):
         op, at = _decode_op(section, at, index)
+        if not all(0 <= tensor < len(tensors) for tensor in op.tensors()):
+            raise BundleError("HT212", f"PROG operator {index}", "names a tensor there is not")
         ops.append(op)
     if at != len(section):
         raise BundleError("HT212", "PROG", f"{len(section) - at} bytes after the last operator")
@@ -371,6 +378,12 @@ def _decode(
         tensors, tuple(ops), tuple(ports[:input_count]), tuple(ports[input_count:]),
         arena_size, layers,
     )  # fmt: skip
+
+
+def _check_port(port: Port, index: int, tensors: tuple[Tensor, ...]) -> None:
+    in_arena = port.tensor < len(tensors) and not tensors[port.tensor].is_constant
+    if not in_arena or not 0 < port.scale < math.inf or not -128 <= port.zero_point <= 127:
+        raise BundleError("HT212", f"PROG port {index}", f"impossible fields {port}")
 
 
 def _decode_op(section: bytes, at: int, index: int) -> tuple[Op, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from hardtack_runtime import huffman, masking
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
-from hardtack_runtime.packing import Coding, Packed, frame
+from hardtack_runtime.packing import Coding, Packed, frame, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
 _TENSOR = struct.Struct("<BBBB4HI")
 ARENA = 0
 """The coding of a tensor without stored bytes."""
 MAX_DIM = 65535
+MAX_TENSORS = 16384
+MAX_TABLES = 256
+MAX_VECTORS = 64
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 
 
@@ -32,7 +35,7 @@ def unpacked_size(program: Program, packed: Packed) -> int:
     """Return the bytes of memory that coded tensors need once unpacked."""
     constants = [t.data for t in program.tensors if t.data is not None]
     return sum(
-        round_up(data.nbytes, 16)
+        unpacked_bytes(data)
         for data, stored in zip(constants, packed.constants, strict=True)
         if stored.coding != Coding.RAW
     )
@@ -88,69 +91,126 @@ class StoredAs:
 
 
 def decode_tensors(
-    section: bytes, data: bytes, tables: list[huffman.Table]
+    section: bytes, data: bytes, tables: list[huffman.Table], arena_size: int, unpack_size: int
 ) -> tuple[tuple[Tensor, ...], tuple[StoredAs, ...]]:
-    """Read the TENS section: the tensors, constants unpacked, and how those were stored."""
+    """Read the TENS section: the tensors, constants unpacked, and how those were stored.
+
+    Args:
+        section: Its bytes.
+        data: The DATA section.
+        tables: The code tables of HUFF.
+        arena_size: As the header says: no tensor may leave the arena.
+        unpack_size: As the header says: what coded tensors unpack to. It is compared before
+            anything is unpacked, so a short file cannot ask for all memory.
+
+    Raises:
+        BundleError: HT212, naming the tensor.
+    """
     (count,) = struct.unpack_from("<I", section)
-    if len(section) != 4 + _TENSOR.size * count:
+    if not 1 <= count <= MAX_TENSORS or len(section) != 4 + _TENSOR.size * count:
         raise BundleError("HT212", "TENS", f"{len(section)} bytes for {count} tensors")
+    rows = [
+        _decode_row(index, section[4 + _TENSOR.size * index :], len(tables), arena_size)
+        for index in range(count)
+    ]
+    coded = sum(round_up(row.raw_size, 16) for row in rows if row.coding > Coding.RAW)
+    if coded != unpack_size:
+        raise BundleError(
+            "HT212", "TENS", f"unpacks to {coded} bytes, the header says {unpack_size}"
+        )
     tensors, stored = [], []
-    for index in range(count):
-        row = _TENSOR.unpack_from(section, 4 + _TENSOR.size * index)
-        tensor, how = _decode_tensor(f"TENS tensor {index}", row, data, tables)
+    for row in rows:
+        tensor, how = _decode_tensor(row, data, tables)
         tensors.append(tensor)
         if how is not None:
             stored.append(how)
     return tuple(tensors), tuple(stored)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of the tensor table, checked (SPEC section 1.5)."""
+
+    index: int
+    dtype: np.dtype[Any]
+    coding: int
+    table: int
+    gap_table: int
+    dims: Dims
+    offset: int
+
+    @property
+    def where(self) -> str:
+        return f"TENS tensor {self.index}"
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.dims)
+
+    @property
+    def raw_size(self) -> int:
+        return self.elements * self.dtype.itemsize
+
+
+def _decode_row(index: int, data: bytes, tables: int, arena_size: int) -> _Row:
+    kind, coding, table, gap_table, *dims, offset = _TENSOR.unpack_from(data)
+    n, h, w, c = dims
+    row = _Row(
+        index, _DTYPES.get(kind, np.dtype(object)), coding, table, gap_table, (n, h, w, c), offset
+    )
+    if kind not in _DTYPES or not 0 < row.elements < 1 << 28 or not _codes(row, tables):
+        raise BundleError("HT212", row.where, f"impossible fields {(kind, *astuple(row)[2:])}")
+    if coding == ARENA and (offset % 16 or offset + row.raw_size > arena_size):
+        raise BundleError("HT212", row.where, f"lies outside the arena of {arena_size} bytes")
+    return row
+
+
+def _codes(row: _Row, tables: int) -> bool:
+    """Say whether the coding suits the type, and names tables that are there."""
+    if row.coding in (ARENA, Coding.RAW, Coding.NARROW):
+        suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
+        return suits and row.table == row.gap_table == 0
+    known = row.table < tables and row.gap_table < tables
+    gaps = row.coding == Coding.GAP_HUFF or row.gap_table == 0
+    return row.coding in tuple(Coding) and row.dtype.itemsize == 1 and known and gaps
+
+
 def _decode_tensor(
-    where: str, row: tuple[int, ...], data: bytes, tables: list[huffman.Table]
+    row: _Row, data: bytes, tables: list[huffman.Table]
 ) -> tuple[Tensor, StoredAs | None]:
-    dtype, coding, table, gap_table, n, h, w, c, offset = row
-    dims: Dims = (n, h, w, c)
-    elements = n * h * w * c
-    if dtype not in _DTYPES or coding > Coding.NARROW or not 0 < elements < 1 << 28:
-        raise BundleError("HT212", where, f"impossible fields {row}")
-    name = f"tensor_{where.rsplit(' ', 1)[1]}"
-    if coding == ARENA:
-        return Tensor(name, dims, None, offset), None
-    if (dtype == 2) != (coding == Coding.NARROW) and coding != Coding.RAW:
-        raise BundleError("HT212", where, f"coding {coding} of type {dtype}")
-    stored = _stored_bytes(where, data, offset, coding, elements * _DTYPES[dtype].itemsize)
-    used = [tables[i] for i in (table, gap_table) if i < len(tables)]
-    values = _decode_constant(where, stored, dims, Coding(coding), dtype, used)
-    return Tensor(name, dims, values.reshape(dims)), StoredAs(Coding(coding), len(stored))
+    name = f"tensor_{row.index}"
+    if row.coding == ARENA:
+        return Tensor(name, row.dims, None, row.offset), None
+    stored = _stored_bytes(row, data)
+    values = _decode_constant(row, stored, tables)
+    return Tensor(name, row.dims, values.reshape(row.dims)), StoredAs(
+        Coding(row.coding), len(stored)
+    )
 
 
-def _stored_bytes(where: str, data: bytes, offset: int, coding: int, raw_size: int) -> bytes:
-    size = raw_size
-    if coding != Coding.RAW:
+def _stored_bytes(row: _Row, data: bytes) -> bytes:
+    offset, size = row.offset, row.raw_size
+    if row.coding != Coding.RAW:
         (size,) = struct.unpack_from("<I", data, offset)
         offset += 4
     if offset % 4 or offset + size > len(data):
-        raise BundleError("HT212", where, "lies outside DATA")
+        raise BundleError("HT212", row.where, "lies outside DATA")
     return data[offset : offset + size]
 
 
-def _decode_constant(
-    where: str, stored: bytes, dims: Dims, coding: Coding, dtype: int, tables: list[huffman.Table]
-) -> npt.NDArray[Any]:
-    """Unpack one constant; `tables` holds its value and gap table."""
-    elements = math.prod(dims)
-    if coding == Coding.RAW:
-        return np.frombuffer(stored, _DTYPES[dtype])
-    if coding == Coding.NARROW:
-        return _widen(where, stored, elements)
-    if len(tables) < 2:
-        raise BundleError("HT212", where, "names a missing code table")
-    if coding == Coding.GAP_HUFF:
-        return huffman.decode_gap(stored, elements, tables[1], tables[0])
-    if coding == Coding.DENSE_HUFF:
-        return huffman.decode_dense(stored, elements, tables[0])
-    mask, at = masking.read(stored, dims)
-    live = int(mask.rows.sum()) * masking.view(dims)[1] * int(mask.columns.sum())
-    return masking.expand(huffman.decode_dense(stored[at:], live, tables[0]), mask, dims)
+def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> npt.NDArray[Any]:
+    if row.coding == Coding.RAW:
+        return np.frombuffer(stored, row.dtype)
+    if row.coding == Coding.NARROW:
+        return _widen(row.where, stored, row.elements)
+    values = tables[row.table]
+    if row.coding == Coding.GAP_HUFF:
+        return huffman.decode_gap(stored, row.elements, tables[row.gap_table], values)
+    if row.coding == Coding.DENSE_HUFF:
+        return huffman.decode_dense(stored, row.elements, values)
+    mask, at = masking.read(stored, row.dims)
+    live = int(mask.rows.sum()) * masking.view(row.dims)[1] * int(mask.columns.sum())
+    return masking.expand(huffman.decode_dense(stored[at:], live, values), mask, row.dims)
 
 
 def _widen(where: str, stored: bytes, elements: int) -> npt.NDArray[np.int32]:
@@ -170,13 +230,19 @@ def encode_tables(packed: Packed) -> bytes:
 
 
 def decode_tables(section: bytes) -> list[huffman.Table]:
-    """Read the HUFF section."""
+    """Read the HUFF section.
+
+    Raises:
+        BundleError: HT212, too many tables, a malformed one, or bytes that are no padding.
+    """
     (count,) = struct.unpack_from("<I", section)
+    if count > MAX_TABLES:
+        raise BundleError("HT212", "HUFF", f"{count} tables; {MAX_TABLES} are the most")
     tables, at = [], 4
     for _ in range(count):
         table, at = huffman.read_table(section, at)
         tables.append(table)
-    if len(section) - at >= 4 or any(section[at:]):
+    if len(section) != round_up(at, 4) or any(section[at:]):
         raise BundleError("HT212", "HUFF", "bytes after the last table")
     return tables
 
@@ -206,6 +272,8 @@ def decode_golden(
         BundleError: HT212, it is of another program, or malformed.
     """
     count, op_count = struct.unpack_from("<II", section)
+    if count > MAX_VECTORS:
+        raise BundleError("HT212", "GOLD", f"{count} vectors; {MAX_VECTORS} are the most")
     if layers is not None and op_count != layers:
         raise BundleError("HT212", "GOLD", f"{op_count} layers, the program has {layers}")
     at, vectors = 8, []

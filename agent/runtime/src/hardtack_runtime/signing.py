@@ -139,6 +139,9 @@ class VerifyKey:
         return True
 
 
+_FILES = {"private": ".key", "public": ".pub"}
+
+
 def _load(path: Path, parse: Callable[[bytes], object], what: str) -> object:
     try:
         return parse(path.read_bytes())
@@ -150,7 +153,12 @@ def _load(path: Path, parse: Callable[[bytes], object], what: str) -> object:
             "`hardtack keys new` makes one",
         ) from error
     except ValueError as error:
-        raise TrustError("HT704", str(path), f"holds no PEM {what} key") from error
+        raise TrustError(
+            "HT704",
+            str(path),
+            f"holds no {what} key in PEM",
+            f"give the {_FILES[what]} file that `hardtack keys new` made",
+        ) from error
 
 
 class Keyring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from hardtack_converters.importers.source import Shapes, Source
+from hardtack_converters.importers.source import Shapes, Source, named_shapes
 from hardtack_runtime.errors import HardtackError, ModelImportError, UnsupportedOpError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ NEWEST_OPSET = 24
 """The newest whose operators were compared with those of the working opset."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+_PIN = "give the whole shape in deploy.toml, [input] shape = [1, ...] (input_shapes in Python)"
 NO_KERNEL = frozenset({"LSTM", "GRU", "RNN", "If", "Loop", "Scan", "SequenceMap"})
 
 
@@ -86,8 +87,6 @@ def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
 
     try:
         _check(proto, source)
-        for problem in control_flow_operators(proto):
-            raise problem
         proto = _to_working_opset(proto, source)
         _pin_inputs(proto, source, input_shapes)
         inferred = onnx.shape_inference.infer_shapes(
@@ -97,6 +96,9 @@ def finish_onnx(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
         for node in model.graph:
             # Messages, reports and golden vectors name layers: none may be nameless.
             node.name = node.name or node.outputs[0].name
+            names = (node.name, *(value.name for value in node.outputs))
+            if not all(isinstance(name, str) for name in names):
+                raise _garbage(source, f"one of the names {names} is not UTF-8")
     except HardtackError:
         raise
     except Exception as error:
@@ -110,16 +112,34 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def control_flow_operators(proto: onnx.ModelProto) -> tuple[HardtackError, ...]:
-    """Return one error per recurrent or control-flow node: they have no static program."""
+def unknown_operators(proto: onnx.ModelProto) -> tuple[HardtackError, ...]:
+    """Return one error per node that no graph of ours can hold: custom, recurrent, control flow."""
     return tuple(
-        UnsupportedOpError(
-            "HT301", f"{node.op_type} '{node.name or ', '.join(node.output)}'",
-            "recurrent and control-flow operators have no int8 kernel",
-            "use convolutions over time, or unroll the model before export",
-        )
+        _unknown(node)
         for node in proto.graph.node
-        if node.op_type in NO_KERNEL and node.domain in STANDARD_DOMAINS
+        if not _is_known(node) or (node.op_type in NO_KERNEL and node.domain in STANDARD_DOMAINS)
+    )
+
+
+def _is_known(node: onnx.NodeProto) -> bool:
+    import onnx
+
+    if node.domain in STANDARD_DOMAINS:
+        return bool(onnx.defs.has(node.op_type))
+    return node.domain == "com.microsoft"  # whose Q and DQ are those of ONNX
+
+
+def _unknown(node: onnx.NodeProto) -> UnsupportedOpError:
+    where = f"{node.op_type} '{node.name or ', '.join(node.output)}'"
+    if not _is_known(node):
+        domain = f"of domain {node.domain}" if node.domain else "that ONNX does not have"
+        return UnsupportedOpError(
+            "HT301", where, f"a custom operator {domain} has no int8 kernel",
+            "replace it in the model by operators of ONNX before export",
+        )  # fmt: skip
+    return UnsupportedOpError(
+        "HT301", where, "recurrent and control-flow operators have no int8 kernel",
+        "use convolutions over time, or unroll the model before export",
     )  # fmt: skip
 
 
@@ -133,6 +153,8 @@ def _check(proto: onnx.ModelProto, source: Source) -> None:
             "HT206", source.name, f"opset {opset}; {OLDEST_OPSET} to {newest} are read",
             f"export with opset_version={WORKING_OPSET}",
         )  # fmt: skip
+    for problem in unknown_operators(proto):
+        raise problem
     try:
         onnx.checker.check_model(proto)
     except Exception as error:
@@ -170,17 +192,11 @@ def _pin_inputs(proto: onnx.ModelProto, source: Source, input_shapes: Shapes) ->
     """
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
-    for name in input_shapes:
-        if name not in {value.name for value in inputs}:
-            known = ", ".join(value.name for value in inputs)
-            raise ModelImportError(
-                "HT205", f"input_shapes.{name}", "the model has no such input", f"it has: {known}"
-            )
+    shapes = named_shapes(input_shapes, [value.name for value in inputs])
     for value in inputs:
         if not value.type.HasField("tensor_type"):
             raise ModelImportError("HT208", f"input {value.name}", "it is not a tensor")
-        given = input_shapes.get(value.name)
-        _pin(value, tuple(given) if given else None)
+        _pin(value, shapes.get(value.name))
     del proto.graph.value_info[:]
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")
@@ -192,7 +208,7 @@ def _pin(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> None:
         if value.type.tensor_type.HasField("shape") and len(shape.dim) != len(given):
             raise ModelImportError(
                 "HT205", f"input {value.name}",
-                f"input_shapes gives {len(given)} dimensions, the model has {len(shape.dim)}",
+                f"the shape given has {len(given)} dimensions, the model's {len(shape.dim)}",
             )  # fmt: skip
         del shape.dim[:]
         for size in given:
@@ -200,7 +216,7 @@ def _pin(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> None:
     if not value.type.tensor_type.HasField("shape"):
         raise ModelImportError(
             "HT205", f"input {value.name}", "it has no shape",
-            f'give it: input_shapes = {{"{value.name}": [1, ...]}}',
+            _PIN,
         )  # fmt: skip
     for axis, dim in enumerate(shape.dim):
         if dim.HasField("dim_value") and dim.dim_value > 0:
@@ -210,5 +226,5 @@ def _pin(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> None:
             continue
         raise ModelImportError(
             "HT205", f"input {value.name}", f"dimension {axis} ('{dim.dim_param}') is not fixed",
-            f'give the shape: input_shapes = {{"{value.name}": [1, ...]}}',
+            _PIN,
         )  # fmt: skip

@@ -86,12 +86,38 @@ def sniff(source: Source) -> str:
     )  # fmt: skip
 
 
+def named_shapes(given: Shapes, names: list[str]) -> dict[str, tuple[int, ...]]:
+    """Return given shapes by input name; the name "" means the model's only input.
+
+    Args:
+        given: As the user wrote them.
+        names: Inputs of the model.
+
+    Raises:
+        ModelImportError: HT205, a name that no input has, or "" where there are several.
+    """
+    if "" in given and len(names) != 1:
+        raise ModelImportError(
+            "HT205", "[input] shape", f"one shape for a model with {len(names)} inputs",
+            f"give a table, shape = {{ {names[0] if names else 'x'} = [1, 64] }}; "
+            f"the inputs are {', '.join(names)}",
+        )  # fmt: skip
+    shapes = {name or names[0]: tuple(shape) for name, shape in given.items()}
+    for name in shapes:
+        if name not in names:
+            raise ModelImportError(
+                "HT205", f"[input] shape: {name}", "the model has no such input",
+                f"its inputs are {', '.join(names)}",
+            )  # fmt: skip
+    return shapes
+
+
 def import_model(source: Source, input_shapes: Shapes | None = None) -> ir.Model:
     """Read a model of any known format into a graph with static shapes.
 
     Args:
         source: The file.
-        input_shapes: Shapes for inputs whose own are not fixed, by name.
+        input_shapes: Shapes for inputs whose own are not fixed, as `named_shapes` takes them.
 
     Raises:
         ModelImportError: HT203..HT208.

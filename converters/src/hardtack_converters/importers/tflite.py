@@ -72,6 +72,8 @@ def _contained(source: Source) -> Iterator[None]:
         raise
     except Exception as error:
         detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if isinstance(error, struct.error):
+            detail = "it refers to bytes beyond its end"
         raise ModelImportError(
             "HT204", source.name, f"truncated or damaged: {detail}", "copy the file again"
         ) from error

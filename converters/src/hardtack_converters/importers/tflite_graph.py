@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_converters.importers.source import Shapes, Source
+from hardtack_converters.importers.source import Shapes, Source, named_shapes
 from hardtack_runtime.errors import ModelImportError, UnsupportedOpError
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ class Builder:
         self.model = model
         self.graph = model.Subgraphs(0)
         self.source = source
-        self.input_shapes = input_shapes
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.values: dict[int, str] = {}
         self.codes: dict[int, str] = {}
         self.names: set[str] = set()
         self.infos = [self._read_tensor(i) for i in range(self.graph.TensorsLength())]
+        names = [self.infos[int(i)].name for i in self.graph.InputsAsNumpy()]
+        self.input_shapes = named_shapes(input_shapes, names)
 
     def build(self) -> onnx.ModelProto:
         """Convert all operators and return the model."""
@@ -226,7 +227,7 @@ class Builder:
         if given is not None and tuple(given) != info.shape:
             raise ModelImportError(
                 "HT205", f"input {info.name}",
-                f"input_shapes gives {list(given)}, the file fixes {list(info.shape)}",
+                f"the shape given is {list(given)}, the file fixes {list(info.shape)}",
                 "export the model with that shape",
             )  # fmt: skip
         if any(size < 1 for size in info.shape):

@@ -92,7 +92,7 @@ class Call:
         """Return the error for an operator no kernel computes."""
         return UnsupportedOpError(
             "HT301", self.where, "this operator has no int8 kernel",
-            "docs/operators.md lists those that have; replace it in the model",
+            "docs/operators.md lists those that have; replace it in the model before export",
         )  # fmt: skip
 
     def finish(self, value: str, activation: int = 0) -> None:

@@ -150,7 +150,7 @@ def _no_kernel(node: ir.Node) -> UnsupportedOpError:
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     return UnsupportedOpError(
         "HT301", label(node), f"operator {operator} has no int8 kernel",
-        "docs/operators.md lists those that have; replace it in the model",
+        "docs/operators.md lists those that have; replace it in the model before export",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -28,8 +29,9 @@ def command(
     """
     from hardtack.keystore import keys_dir, signing_key
     from hardtack.quantities import parse_time
-    from hardtack_agent import main as agent
-    from hardtack_runtime.errors import ConfigError
+    from hardtack_agent.main import run
+    from hardtack_runtime.errors import ConfigError, TrustError
+    from hardtack_runtime.signing import Keyring
 
     try:
         period_s = parse_time(telemetry_period)
@@ -37,11 +39,16 @@ def command(
         raise ConfigError("HT104", "--telemetry-period", str(error)) from error
     if keys is None:
         signing_key("default")  # makes it, so that there is something to trust
-    state = state_dir or Path(platformdirs.user_data_path("hardtack")) / "devices" / device
-    state.mkdir(parents=True, exist_ok=True)
-    click.echo(f"{device}: predictions at {state / 'agent.sock'}")
-    agent.main([
-        "--device", device, "--broker", broker, "--tenant", tenant, "--hardware", hardware,
-        "--state-dir", str(state), "--trusted-keys", str(keys or keys_dir()),
-        "--telemetry-period-s", str(period_s),
-    ])  # fmt: skip
+    elif not len(Keyring.load(keys)):
+        raise TrustError(
+            "HT704", str(keys), "holds no public key (*.pub), so every bundle would be refused",
+            "`hardtack keys new` makes a pair; copy its .pub file there",
+        )  # fmt: skip
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
+    values = {
+        "device": device, "broker": broker, "tenant": tenant, "hardware": hardware,
+        "state_dir": state_dir or devices / device, "trusted_keys": keys or keys_dir(),
+        "telemetry_period_s": period_s,
+    }  # fmt: skip
+    run(None, values, lambda socket: click.echo(f"{device}: predictions at {socket}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -19,15 +20,15 @@ def command(model: Path | None, config: Path | None, as_json: bool) -> int:
 
     With MODEL, checks that file alone.
     """
+    from hardtack.bake import given_shapes
     from hardtack_converters.convert import check
 
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: Mapping[str, tuple[int, ...]] = {}
     if model is None:
         path = config or find_config(Path.cwd())
         deployment = load_config(path)
         model = path.parent / deployment.model.path
-        if deployment.input.shape:
-            shapes = {"": deployment.input.shape}
+        shapes = given_shapes(deployment)
     problems = check(model, shapes)
     if as_json:
         found = [{"code": p.code, "where": p.where, "met": p.met, "todo": p.todo} for p in problems]
@@ -37,5 +38,9 @@ def command(model: Path | None, config: Path | None, as_json: bool) -> int:
     else:
         for problem in problems:
             click.echo(f"{problem.code}  {problem}")
-        click.echo(f"{model}: {len(problems)} nodes cannot be converted", err=True)
+        click.echo(f"{model}: {_count(len(problems))} cannot be converted", err=True)
     return 3 if problems else 0
+
+
+def _count(nodes: int) -> str:
+    return "1 node" if nodes == 1 else f"{nodes} nodes"

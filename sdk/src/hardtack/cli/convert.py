@@ -28,7 +28,9 @@ def command(config: Path | None, out: Path | None, layers: bool, as_json: bool) 
 
     path = (config or find_config(Path.cwd())).resolve()
     deployment = load_config(path)
-    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+    console = Console(stderr=True)
+    hidden = as_json or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as bar:
         tasks = {stage: bar.add_task(stage, total=None) for stage in ("calibrate", "evaluate")}
 
         def advance(stage: str, done: int, total: int) -> None:

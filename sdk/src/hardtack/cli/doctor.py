@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 
@@ -61,7 +60,9 @@ def _package(name: str, purpose: str, extra: str) -> Finding:
 
 
 def _broker() -> Finding:
-    path = shutil.which("mosquitto")
+    from hardtack.fleet.broker import find_mosquitto
+
+    path = find_mosquitto()
     if path:
         return Finding("MQTT broker", True, path, "")
     if importlib.util.find_spec("amqtt"):

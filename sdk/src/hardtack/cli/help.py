@@ -29,5 +29,6 @@ def command(code: str | None) -> None:
         return
     if code.upper() not in names:
         close = difflib.get_close_matches(code.upper(), names, 3, 0.5)
-        raise ConfigError("HT104", code, "there is no such code", f"near: {', '.join(close)}")
+        todo = f"near: {', '.join(close)}" if close else "`hardtack help` lists them"
+        raise ConfigError("HT104", code, "there is no such code", todo)
     click.echo((pages / f"{code.upper()}.md").read_text(encoding="utf-8").rstrip())

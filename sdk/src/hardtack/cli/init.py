@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import click
 
 from hardtack.config import FILE_NAME
-from hardtack_runtime.errors import ConfigError, ModelImportError
+from hardtack_runtime.errors import ConfigError
 
 _TEMPLATE = """\
 # A hardtack deployment. Every key: docs/deploy.md
@@ -19,7 +20,7 @@ name = "{name}"
 release = "1.0.0"            # a device refuses to go back to a lower one
 
 [model]
-path = "{path}"
+path = {path}
 # task = "classify"
 # labels = "labels.txt"      # one label a line
 
@@ -38,12 +39,14 @@ _FLOAT = """\
 @click.option("--force", is_flag=True, help="overwrite an existing deploy.toml")
 def command(model: Path, force: bool) -> None:
     """Write a deploy.toml beside you for MODEL (ONNX or .tflite)."""
-    if not model.is_file():
-        raise ModelImportError("HT201", str(model), "there is no such file")
+    from hardtack_converters.importers import read_source, sniff
+
+    kind = sniff(read_source(model))
     target = Path(FILE_NAME)
     if target.exists() and not force:
         raise ConfigError("HT106", str(target), "exists already", "use --force to replace it")
     name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:31] or "model"
-    data = "" if model.suffix == ".tflite" else _FLOAT
-    target.write_text(_TEMPLATE.format(name=name, path=model.as_posix(), data=data))
+    data = "" if kind == "tflite" else _FLOAT
+    path = json.dumps(model.as_posix(), ensure_ascii=False)  # a JSON string is a TOML one
+    target.write_text(_TEMPLATE.format(name=name, path=path, data=data), encoding="utf-8")
     click.echo(f"wrote {target}; next: `hardtack check`, then `hardtack convert`")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hardtack.files import read_bundle
+from hardtack.files import named, read_bundle
 
 if TYPE_CHECKING:
     from hardtack_runtime.bundle import Bundle
@@ -21,7 +22,8 @@ def command(bundle: Path, as_json: bool) -> None:
     """Show name, contract, operators and bytes of a bundle; trusts nothing, runs nothing."""
     from hardtack_runtime.bundle import unpack
 
-    content = unpack(read_bundle(bundle))
+    with named(bundle):
+        content = unpack(read_bundle(bundle))
     if as_json:
         click.echo(json.dumps(describe(content), indent=1))
     else:
@@ -40,7 +42,7 @@ def describe(content: Bundle) -> dict[str, Any]:
         "memory": {"arena": header.arena_size, "unpacked_weights": header.unpacked_size},
         "operators": [
             {"name": name, "operator": type(op).__name__}
-            for name, op in zip(content.manifest.layers, content.program.ops, strict=True)
+            for name, op in zip_longest(content.manifest.layers, content.program.ops, fillvalue="")
         ],
         "constants": constants(content),
         "golden_vectors": len(content.golden),
@@ -89,7 +91,7 @@ def _print(content: Bundle) -> None:
     if manifest.labels:
         console.print(f"labels {', '.join(manifest.labels)}", markup=False)
     operators = Table("operator", "name", box=None, pad_edge=False)
-    for name, op in zip(manifest.layers, content.program.ops, strict=True):
+    for name, op in zip_longest(manifest.layers, content.program.ops, fillvalue=""):
         operators.add_row(type(op).__name__, name)
     console.print(operators)
     weights = Table("constants", "raw", "stored", "entropy bound", box=None, pad_edge=False)

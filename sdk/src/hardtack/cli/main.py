@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from hardtack import __version__
-from hardtack_runtime.errors import HardtackError
+from hardtack_runtime.errors import ConfigError, DeviceError, HardtackError
 
 VERBS = {
     "init": "write a deploy.toml for a model",
@@ -39,6 +40,15 @@ class _Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], VERBS, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such verb {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
@@ -69,6 +79,11 @@ def render(error: HardtackError) -> str:
     return "\n".join(lines)
 
 
+def _report(error: HardtackError, words: list[str]) -> int:
+    click.echo(_as_json(error) if "--json" in words else render(error), err=True)
+    return error.exit_status
+
+
 def _as_json(error: HardtackError) -> str:
     fields = {"code": error.code, "where": error.where, "met": error.met, "todo": error.todo}
     return json.dumps({"error": fields, "exit_status": error.exit_status})
@@ -80,39 +95,46 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status: Any = cli.main(words, standalone_mode=False)
     except HardtackError as error:
-        print(_as_json(error) if "--json" in words else render(error), file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_status)
+        sys.exit(_report(error, words))
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
+        if "--json" in words and not isinstance(error, click.exceptions.NoArgsIsHelpError):
+            where = (
+                error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+            )
+            sys.exit(_report(ConfigError("HT104", where, error.format_message()), words))
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        sys.exit(_unexpected(error, f"{error.strerror or error}", error.filename or ""))
+        sys.exit(_report(_refused(error), words))
     except Exception as error:
-        sys.exit(_unexpected(error, f"{type(error).__name__}: {error}", ""))
+        sys.exit(_report(_unforeseen(error), words))
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _unexpected(error: Exception, met: str, where: str) -> int:
-    """Report what no verb foresaw; keep the traceback in a file for a bug report."""
+def _refused(error: OSError) -> HardtackError:
+    """Return what the operating system refused as one of ours."""
     import errno
+
+    where, met = str(error.filename or ""), f"{error.strerror or error}"
+    if error.errno == errno.ENOSPC:
+        return DeviceError("HT603", where, met, "free space, then repeat")
+    return ConfigError("HT107", where, met, "check the path and its permissions")
+
+
+def _unforeseen(error: Exception) -> HardtackError:
+    """Return what no verb foresaw; keep the traceback in a file for a bug report."""
     import tempfile
     import traceback
 
-    if isinstance(error, OSError):
-        code = "HT603" if error.errno == errno.ENOSPC else "HT107"
-        click.echo(render(HardtackError(code, str(where), met)), err=True)
-        return 5 if code == "HT603" else 2
     with tempfile.NamedTemporaryFile(
         "w", prefix="hardtack-", suffix=".txt", delete=False
     ) as report:
         traceback.print_exception(error, file=report)
-    click.echo(
-        render(HardtackError("HT901", "", met, f"report it, with the file {report.name}")), err=True
-    )
-    return 1
+    met = f"{type(error).__name__}: {error}"
+    return HardtackError("HT901", "", met, f"report it, with the file {report.name}")

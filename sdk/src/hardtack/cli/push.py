@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hardtack.files import read_bundle
+from hardtack.files import named, read_bundle
 from hardtack.fleet.settings import fleet_options, open_controller, open_store, settle
 from hardtack_runtime.errors import ConfigError, DeviceError
 
@@ -44,7 +44,8 @@ def command(
     except ValueError as error:
         raise ConfigError("HT104", "--timeout", str(error)) from error
     data = read_bundle(bundle)
-    verify(data, own_keyring())
+    with named(bundle):
+        verify(data, own_keyring())
     settings = settle(**flags)
     with ExitStack() as stack:
         store = open_store(settings)
@@ -61,14 +62,20 @@ def _targets(store: Any, devices: tuple[str, ...], everyone: bool) -> list[str]:
     known = [row.device for row in store.devices()]
     if everyone:
         if not known:
-            raise DeviceError("HT604", "--all", "no device has ever reported to this controller")
+            raise DeviceError(
+                "HT604", "--all", "no device has ever reported to this controller",
+                "start an agent while `hardtack serve` runs",
+            )  # fmt: skip
         return known
     if not devices:
         raise ConfigError("HT104", "DEVICES", "no device named", "name some, or use --all")
     unknown = [device for device in devices if device not in known]
     if unknown:
         there = ", ".join(known) or "none yet"
-        raise DeviceError("HT604", unknown[0], f"has never reported; known: {there}")
+        raise DeviceError(
+            "HT604", unknown[0], f"has never reported; known: {there}",
+            "start its agent against this broker while `hardtack serve` runs",
+        )  # fmt: skip
     return list(devices)
 
 
@@ -80,7 +87,9 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+        console = Console(stderr=True)
+        hidden = quiet or not console.is_terminal
+        self._bar = Progress(*columns, console=console, disable=hidden, transient=True)
         self._devices = devices
         self._task = self._bar.add_task(f"0 of {devices} confirmed", total=None)
 

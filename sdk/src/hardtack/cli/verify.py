@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hardtack.files import read_bundle
+from hardtack.files import named, read_bundle
 
 
 @click.command("verify")
@@ -24,9 +24,10 @@ def command(bundle: Path, keys: Path | None, hardware: str | None, as_json: bool
     from hardtack_runtime.signing import Keyring
 
     data = read_bundle(bundle)
-    header = verify(data, Keyring.load(keys) if keys else own_keyring(), hardware)
-    content = unpack(data)
-    replay(Interpreter(data), content.golden, content.manifest.layers)
+    with named(bundle):
+        header = verify(data, Keyring.load(keys) if keys else own_keyring(), hardware)
+        content = unpack(data)
+        replay(Interpreter(data), content.golden, content.manifest.layers)
     if as_json:
         found = {"release": header.release, "key_id": header.key_id.hex(), "verified": True}
         click.echo(json.dumps(found | {"golden_vectors": len(content.golden)}))

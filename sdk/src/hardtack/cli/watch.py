@@ -41,6 +41,8 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     rows = _rows(store, back_s)
     if as_json:
         click.echo(json.dumps({"models": rows}))
+    elif once and not rows:
+        click.echo(f"no device has reported a prediction in the last {since}", err=True)
     elif once:
         Console(highlight=False).print(table_of(rows))
     else:

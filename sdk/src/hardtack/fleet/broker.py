@@ -126,7 +126,7 @@ class EmbeddedBroker:
             port=self._port, host=self._host, directory=self._directory, user=getpass.getuser()
         )
         config.write_text(text, encoding="utf-8")
-        return [_mosquitto() or "mosquitto", "-c", str(config)]
+        return [find_mosquitto() or "mosquitto", "-c", str(config)]
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
@@ -144,13 +144,14 @@ class EmbeddedBroker:
         raise DeviceError("HT601", self.url, f"{self.kind} did not come up; it said: {said}")
 
 
-def _mosquitto() -> str | None:
+def find_mosquitto() -> str | None:
+    """Return the path of mosquitto, if it is installed."""
     # Debian puts it where the PATH of ordinary users does not look.
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 def _choose() -> str:
-    if _mosquitto() is not None:
+    if find_mosquitto() is not None:
         return "mosquitto"
     if importlib.util.find_spec("amqtt") is not None:
         _log.warning("mosquitto is not installed: using amqtt, for development only")

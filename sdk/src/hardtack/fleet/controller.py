@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +32,7 @@ from hardtack_agent.messages import (
     decode,
     encode_block,
 )
-from hardtack_agent.transport import Connection, Handlers, Tls
+from hardtack_agent.transport import Connection, Endpoint, Handlers, Tls
 from hardtack_runtime.errors import DeviceError, HardtackError, ModelImportError
 
 _log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Controller:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, timeout_s: float = 10.0) -> None:
+    def start(self, timeout_s: float = 5.0) -> None:
         """Connect and begin to work; from then on a lost broker is waited for.
 
         Raises:
@@ -84,10 +85,7 @@ class Controller:
         self._connection.start()
         if not self._connected.wait(timeout_s):
             self._connection.stop()
-            raise DeviceError(
-                "HT601", self._broker, f"no broker answered within {timeout_s:g} s",
-                "is it running? `hardtack serve --port 1883` starts one",
-            )  # fmt: skip
+            raise _no_broker(self._connection.endpoint, timeout_s)
         self._thread.start()
 
     def stop(self) -> None:
@@ -238,6 +236,23 @@ class Controller:
     def _send(self, device: str, kind: str, message: Message, *, retain: bool = False) -> None:
         topic = topics.down(self._tenant, device, kind)
         self._connection.publish(topic, message.encode(), retain=retain)
+
+
+def _no_broker(endpoint: Endpoint, waited_s: float) -> DeviceError:
+    """Say why there is no session: nobody there, or somebody who does not let us in."""
+    where = f"{endpoint.host}:{endpoint.port}"
+    try:
+        socket.create_connection((endpoint.host, endpoint.port), 2).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return DeviceError(
+            "HT601", where, f"no broker answered within {waited_s:g} s: {reason}",
+            f"is it running? `hardtack serve --port {endpoint.port}` starts one",
+        )  # fmt: skip
+    return DeviceError(
+        "HT601", where, f"something listens, but gave us no session within {waited_s:g} s",
+        "check user, password and certificates; mqtts:// needs a broker that speaks TLS",
+    )  # fmt: skip
 
 
 def _read(path: Path) -> bytes:

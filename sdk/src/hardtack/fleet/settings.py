@@ -51,8 +51,13 @@ def settle(
     broker: str | None, tenant: str | None, store: Path | None,
     tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None,
 ) -> FleetSettings:  # fmt: skip
-    """Fill what flags leave open from the nearest deploy.toml, then from the defaults."""
+    """Fill what flags leave open from the nearest deploy.toml, then from the defaults.
+
+    Raises:
+        ConfigError: HT104, the tenant; or what is wrong with deploy.toml.
+    """
     from hardtack.config import Fleet, find_config, load_config
+    from hardtack_agent import topics
 
     try:
         path = find_config(Path.cwd())
@@ -60,10 +65,16 @@ def settle(
         fleet, base = Fleet(), Path()
     else:
         fleet, base = load_config(path).fleet, path.parent
+    whose = tenant or fleet.tenant
+    if not topics.is_name(whose):
+        raise ConfigError(
+            "HT104", "--tenant", f"{whose!r} cannot be part of a topic",
+            "use a-z, 0-9, dot, underscore and dash, at most 64",
+        )  # fmt: skip
     default = Path(platformdirs.user_data_path("hardtack")) / "fleet.db"
     configured = base / fleet.store if fleet.store else default
     return FleetSettings(
-        broker or fleet.broker, tenant or fleet.tenant, store or configured,
+        broker or fleet.broker, whose, store or configured,
         (tls_ca, tls_cert, tls_key),
     )  # fmt: skip
 

@@ -104,7 +104,8 @@ class Store:
                     job_id = secrets.token_hex(8)
                     row = {
                         "job_id": job_id, "device": device, "sha256": sha256, "state": "queued",
-                        "total": blocks, "number": number + offset, "created": now, "updated": now,
+                        "total": blocks, "number": number + offset, "created": now,
+                        "updated": _later(device, now),
                     }  # fmt: skip
                     connection.execute(table.insert().values(row))
                 ids.append(job_id)
@@ -116,19 +117,20 @@ class Store:
         Raises:
             DeviceError: HT615, no such job.
         """
-        self.job(job_id)
+        updated = _later(self.job(job_id).device, time.time())
         table = schema.jobs
         change = (
             table.update()
             .where(table.c.job_id == job_id, _open())
-            .values(state="cancelled", detail="cancelled by the operator", updated=time.time())
+            .values(state="cancelled", detail="cancelled by the operator", updated=updated)
         )
         return self._write([change]) > 0
 
     def open_offers(self, device: str) -> tuple[int, tuple[Offer, ...]]:
         """Return the revision and the open jobs of a device, as its job list says them.
 
-        The revision grows with every change of any of its jobs: milliseconds since 1970.
+        The revision grows with every change of any of its jobs: milliseconds since 1970, or
+        one more than the last when the clock was set back.
         """
         table = schema.jobs
         wanted = sa.select(table.c.job_id, table.c.sha256).where(table.c.device == device, _open())
@@ -243,7 +245,7 @@ class Store:
         }  # fmt: skip
         values: dict[str, Any] = {
             "state": event.state, "attempt": event.attempt, "code": event.code,
-            "detail": event.detail, "updated": now,
+            "detail": event.detail, "updated": _later(device, now),
         }  # fmt: skip
         if event.total:
             values |= {"done": event.done, "total": event.total}
@@ -345,6 +347,17 @@ class Store:
     def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
         with self._look() as connection:
             return connection.execute(query).all()
+
+
+def _later(device: str, now: float) -> sa.ColumnElement[float]:
+    """Return now, or a millisecond after the last change of the device's jobs if that is later.
+
+    Devices ignore a job list with a lower revision: a clock set back must not silence us.
+    """
+    other = schema.jobs.alias()
+    newest = sa.select(sa.func.max(other.c.updated)).where(other.c.device == device)
+    last = sa.func.coalesce(newest.scalar_subquery(), 0.0)
+    return sa.case((last >= now, last + 0.001), else_=now)
 
 
 def _open() -> sa.ColumnElement[bool]:

@@ -14,7 +14,7 @@
 typedef enum ht_status {
     HT_OK = 0,
     HT_ERR_ARGUMENT = -1,     /* the caller broke the contract of the function */
-    HT_ERR_ALIGNMENT = -2,    /* a bundle not at a multiple of 8, unpack memory not of 4 */
+    HT_ERR_ALIGNMENT = -2,    /* a bundle or unpack memory not at a multiple of 4 */
     HT_ERR_NOT_A_BUNDLE = -3, /* magic missing, or fewer bytes than a header */
     HT_ERR_TRUNCATED = -4,    /* total_size exceeds the bytes at hand */
     HT_ERR_FORMAT = -5,       /* format_version is not HT_FORMAT_VERSION */
