@@ -42,12 +42,14 @@ class Host:
     """Asks a device on a socket.
 
     Attributes:
+        piece: Most bytes of a WRITE; short frames live longer on a bad line.
         resends: Requests that had to be sent again.
         boots: HELLO replies that came unasked.
     """
 
     line: socket.socket
     timeout_s: float = 5.0
+    piece: int = 1 << 16
     resends: int = 0
     boots: int = 0
     chunks_written: int = 0
@@ -128,7 +130,7 @@ class Host:
         size = self.about.chunk_size
         padded = bundle + b"\xff" * (-len(bundle) % size)
         wanted = [zlib.crc32(padded[at : at + size]) for at in range(0, len(padded), size)]
-        most = self.about.max_body // 4
+        most = min(self.piece, self.about.max_body) // 4
         there: list[int] = []
         while len(there) < len(wanted):
             count = min(most, len(wanted) - len(there))
@@ -139,7 +141,7 @@ class Host:
     def transfer(self, slot: int, bundle: bytes, chunks: int = 1 << 30) -> None:
         """Write the chunks that differ, at most `chunks` of them, until none does."""
         size, unit = self.about.chunk_size, self.about.write_unit
-        piece = (self.about.max_body - 8) // unit * unit
+        piece = min(self.piece, self.about.max_body - 8) // unit * unit
         while differing := self.differing(slot, bundle):
             for index in differing:
                 if chunks == 0:

@@ -80,14 +80,16 @@ class Machine:
             [
                 *(str(self._program), "-M", self.board.machine, *memory, *bios, *more),
                 *("-kernel", str(self.image), "-display", "none", "-monitor", "none"),
-                *("-serial", f"tcp:127.0.0.1:{port},server=on,wait=on"),
+                *("-serial", f"tcp:127.0.0.1:{port},server=on,wait=on,nodelay=on"),
             ],
             stderr=subprocess.DEVNULL,
         )
         end = time.monotonic() + 20
         while time.monotonic() < end:
             with contextlib.suppress(ConnectionRefusedError):
-                return Host(socket.create_connection(("127.0.0.1", port)), timeout_s=20.0)
+                line = socket.create_connection(("127.0.0.1", port))
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return Host(line, timeout_s=20.0)
             time.sleep(0.02)
         raise TimeoutError(f"{self.board.name} does not open its serial line")
 

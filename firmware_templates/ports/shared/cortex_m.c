@@ -34,7 +34,8 @@ void ht_reset_handler(void) {
     }
     uint32_t *in_use;
     __asm volatile("mov %0, sp" : "=r"(in_use));
-    for (uint32_t *to = _stack_bottom; to < in_use; to++) {
+    /* volatile: a call of memset would have its own frame painted over */
+    for (volatile uint32_t *to = _stack_bottom; to < in_use; to++) {
         *to = STACK_PAINT;
     }
     (void)main();
