@@ -39,10 +39,10 @@ class Device:
         self.flash = folder / "flash.bin"
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self) -> Host:
-        """Start it and connect."""
+    def start(self, port: int = 0) -> Host:
+        """Start it, on any port or on this one, and connect."""
         self._process = subprocess.Popen(
-            [posix_firmware(), self.flash, "0"], stdout=subprocess.PIPE, text=True
+            [posix_firmware(), self.flash, str(port)], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
