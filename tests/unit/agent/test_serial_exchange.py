@@ -34,7 +34,7 @@ def test_an_unanswered_request_goes_again_later_each_time_and_no_later_than_the_
     now, waits = 0.0, []
     for _ in range(40):
         assert exchange.output(now)
-        waits.append(exchange.wake_at() - now)
+        waits.append(round(exchange.wake_at() - now, 6))
         now = exchange.wake_at()
     assert waits == sorted(waits)
     assert abs(waits[-1] - 0.5) < 1e-9
