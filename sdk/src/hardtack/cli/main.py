@@ -23,6 +23,7 @@ VERBS = {
     "agent": "run a device agent on this machine",
     "serve": "run the fleet controller (and a broker, unless there is one)",
     "push": "send a bundle to devices",
+    "flash": "send a bundle to a microcontroller over a serial port",
     "devices": "list the devices of the fleet",
     "watch": "follow what the devices report",
     "demo": "convert, deploy, predict and report on this machine, no hardware",

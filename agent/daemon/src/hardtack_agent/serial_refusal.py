@@ -1,0 +1,70 @@
+"""What it means when a microcontroller says no.
+
+Source: SPEC section 7.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hardtack_agent.serial_link import Frame, Reason, Type
+from hardtack_runtime.errors import BundleError, DeviceError, GateError, HardtackError, TrustError
+
+_REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
+    Reason.FLASH: (DeviceError, "HT622", "its flash did not take what was written"),
+    Reason.HEADER: (BundleError, "HT212", "it takes this for no bundle"),
+    Reason.KEY: (TrustError, "HT701", "its firmware does not know the key that signed the bundle"),
+    Reason.SIGNATURE: (TrustError, "HT701", "the signature is wrong"),
+    Reason.HARDWARE: (GateError, "HT501", "the bundle is for other hardware"),
+    Reason.VERSION: (TrustError, "HT703", "it has had this version or a newer one"),
+    Reason.DIGEST: (TrustError, "HT702", "the digest is wrong"),
+    Reason.STRUCTURE: (BundleError, "HT212", "its runtime refuses the structure"),
+    Reason.MEMORY: (GateError, "HT503", "arena and unpacked weights exceed its memory"),
+    Reason.DIVERGED: (DeviceError, "HT606", "it computes other bits"),
+    Reason.GAVE_UP: (DeviceError, "HT607", "three trials were begun and none ended"),
+    Reason.REFUSED: (TrustError, "HT705", "it gave this bundle up before"),
+    Reason.NO_MODEL: (DeviceError, "HT611", "no model runs"),
+}
+
+
+class RefusedError(Exception):
+    """A device said no; callers of `Session` get it as one of our errors unless they ask raw."""
+
+    def __init__(self, kind: Type, frame: Frame) -> None:
+        self.kind = kind
+        self.reason = frame.status
+        self.body = frame.body
+        self.detail = int.from_bytes(frame.body[:4], "little")
+        super().__init__(f"{kind.name}: reason {self.reason}, detail {self.detail}")
+
+
+def explain(where: str, reason: int, detail: int, layers: Sequence[str] = ()) -> HardtackError:
+    """Return a refusal as an error people can act on.
+
+    Args:
+        where: The device.
+        reason: A `Reason`, or one a newer firmware knows.
+        detail: That belongs to it.
+        layers: Names of the bundle's operators.
+    """
+    kind, code, met = _REFUSALS.get(
+        reason, (DeviceError, "HT621", f"it refused: {_name(reason)}, detail {detail}")
+    )
+    if reason == Reason.DIVERGED:
+        named = f" ({layers[detail]})" if detail < len(layers) else ""
+        met = f"{met}, first in layer {detail}{named}"
+    elif reason == Reason.REFUSED:
+        met = f"{met}: {_name(detail)}"
+    return kind(code, where, met)
+
+
+def _name(reason: int) -> str:
+    return Reason(reason).name if reason in list(Reason) else f"reason {reason}"
+
+
+def silent(where: str, time_s: float) -> DeviceError:
+    """Return the error of a device that says nothing."""
+    return DeviceError(
+        "HT616", where, f"does not answer as hardtack firmware ({time_s:.0f} s of silence)",
+        "check the cable, the speed (--baud) and that the firmware is on the board",
+    )  # fmt: skip

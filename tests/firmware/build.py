@@ -1,0 +1,65 @@
+"""Builds firmware for tests: the posix board under sanitizers, QEMU boards with Debian's GCC."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.digit_bundles import KEY
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "firmware_templates"
+CSRC = ROOT / "agent" / "runtime" / "csrc"
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -DHT_PORTABLE"
+
+sys.path.insert(0, str(TEMPLATES))
+import prepare  # noqa: E402
+
+
+@functools.cache
+def monocypher() -> Path:
+    """Fetch Monocypher once; skip the calling test where no package index is reached."""
+    folder = ROOT / "build" / "monocypher"
+    try:
+        prepare.fetch_monocypher(folder)
+    except subprocess.CalledProcessError:
+        pytest.skip("no Monocypher: pip could not fetch pymonocypher's source distribution")
+    return folder
+
+
+@functools.cache
+def keys_file() -> Path:
+    """Write the C file of the tests' public key."""
+    path = ROOT / "build" / "firmware_keys.c"
+    path.parent.mkdir(exist_ok=True)
+    key = KEY.verify_key._key.public_bytes_raw()
+    source = prepare.keys_source([bytes(32), key])
+    if not path.exists() or path.read_text() != source:
+        path.write_text(source)
+    return path
+
+
+@functools.cache
+def firmware(board: str, compiler: str = "cc", flags: str = "", linker: str = "") -> Path:
+    """Build a board's firmware; skip the calling test when its compiler is not there."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}: {board} needs it")
+    out = ROOT / "build" / f"firmware-{board}"
+    command = [
+        *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}"),
+        *(f"KEYS={keys_file()}", f"MONOCYPHER={monocypher()}"),
+        *(f"EXTRA_CFLAGS={flags} -Werror", f"EXTRA_LDFLAGS={linker}"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return out / "firmware.elf"
+
+
+def posix_firmware() -> Path:
+    """Build the posix board with sanitizers."""
+    return firmware("posix", flags=SANITIZE, linker="-fsanitize=address,undefined")

@@ -1,0 +1,190 @@
+"""Power cuts at every flash operation, inside it, and again during recovery; and the mutants.
+
+A mutant is a planted mistake in the real source: if the sweep does not find it, it proves nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.digit_bundles import make_bundle
+from tests.firmware.build import CSRC, TEMPLATES, keys_file, monocypher
+
+HERE = Path(__file__).parent
+OLD = make_bundle("1.0.0", ballast=6)
+NEW = make_bundle("1.1.0", ballast=12)
+DIVERGING = make_bundle("1.1.0", ballast=12, broken=True)
+
+
+def tampered() -> bytes:
+    """A signed header over a payload that is not the one signed, in a weight of its middle."""
+    changed = bytearray(NEW)
+    changed[len(NEW) - 300] ^= 1
+    return bytes(changed)
+
+
+def build(folder: Path, core: Path, flags: tuple[str, ...] = ()) -> Path:
+    """Compile the sweep with the core's sources as they lie in `core`."""
+    runtime = [*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")]
+    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify")
+    driver = core / "src" / "power_cut.c"
+    sources = [
+        driver if driver.exists() else HERE / "power_cut.c",
+        keys_file(),
+        monocypher() / "monocypher.c",
+    ]
+    sources += [core / "src" / f"ht_{name}.c" for name in names]
+    program = folder / "power_cut"
+    command = [
+        *("cc", "-std=c99", "-O2", "-w", *flags),
+        *(f"-I{core / 'include'}", f"-I{CSRC / 'include'}", f"-I{CSRC / 'src'}"),
+        *map(str, (*sources, *runtime)),
+        *("-o", str(program)),
+    ]
+    subprocess.run(command, check=True)
+    return program
+
+
+def sweep(program: Path, folder: Path, new: bytes, *, accepted: bool) -> tuple[int, str]:
+    """Run the sweep; return its exit status and what it printed."""
+    (folder / "old").write_bytes(OLD)
+    (folder / "new").write_bytes(new)
+    result = subprocess.run(
+        [program, folder / "old", folder / "new", str(int(accepted))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return result.returncode, result.stdout
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("sweep"), TEMPLATES / "core")
+
+
+@pytest.mark.parametrize(
+    ("new", "accepted"),
+    [
+        pytest.param(NEW, True, id="a good bundle"),
+        pytest.param(DIVERGING, False, id="one that computes other bits"),
+        pytest.param(tampered(), False, id="one with changed bytes"),
+    ],
+)
+def test_no_cut_leaves_a_bad_state(
+    program: Path, tmp_path: Path, new: bytes, accepted: bool
+) -> None:
+    status, printed = sweep(program, tmp_path, new, accepted=accepted)
+    assert status == 0, printed
+    assert int(printed.split()[0]) > 500
+
+
+def test_the_sweep_is_clean_under_sanitizers(tmp_path: Path) -> None:
+    flags = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DHT_PORTABLE")
+    program = build(tmp_path, TEMPLATES / "core", flags)
+    assert sweep(program, tmp_path, NEW, accepted=True)[0] == 0
+
+
+NO_DIGEST = (
+    "ht_verify.c",
+    "return memcmp(digest, bundle + HT_AT_DIGEST, sizeof digest) == 0 ? HT_REASON_OK",
+    "return 1 ? HT_REASON_OK",
+)
+MUTANTS = {
+    "the digest is not checked": ([NO_DIGEST], "tampered"),
+    "active before it is tried": (
+        [
+            (
+                "ht_device.c",
+                "    device->journal.trial = (uint8_t)slot;\n",
+                "    device->journal.trial = (uint8_t)slot;\n"
+                "    uint8_t id[32];\n"
+                "    ht_bundle_id(ht_device_slot(device, slot), id);\n"
+                "    memcpy(device->journal.confirmed[slot], id, HT_CONFIRMED_BYTES);\n"
+                "    device->journal.active = (uint8_t)slot;\n"
+                "    device->journal.trial = HT_NO_SLOT;\n",
+            )
+        ],
+        "diverging",
+    ),
+    "confirmed before it is tried": (
+        [
+            (
+                "ht_device.c",
+                "    if (reason == HT_REASON_OK) {\n        reason = try_model(device, &detail);",
+                "    if (reason == HT_REASON_OK) {\n"
+                "        if (confirm(device) != HT_REASON_OK) {\n            return 0;\n        }\n"
+                "        device->journal.trial = slot;\n"
+                "        reason = try_model(device, &detail);",
+            )
+        ],
+        "diverging",
+    ),
+    "recorded before it is verified": (
+        [
+            (
+                "ht_device.c",
+                "    reason = verify(device, slot, 1, &model, detail);\n"
+                "    return reason == HT_REASON_OK ? put_on_trial(device, slot) : reason;",
+                "    (void)model;\n    (void)verify;\n"
+                "    device->journal.trial = (uint8_t)slot;\n"
+                "    return confirm(device);",
+            ),
+        ],
+        "tampered",
+    ),
+    "the newest record's unit is erased": (
+        [
+            (
+                "ht_journal.c",
+                "place = newest.sequence != 0 && newest_at < second ? second : flash->journal_at;",
+                "place = newest_at < second ? flash->journal_at : second;",
+            )
+        ],
+        "good",
+    ),
+    "a torn record is believed": (
+        [("ht_journal.c", "get32(record + AT_CRC) == ht_crc32(0, record, AT_CRC)", "1")],
+        "good",
+    ),
+    "the place behind a torn record is not looked for": (
+        [
+            (
+                "ht_journal.c",
+                "ht_flash_is_erased(flash->base + at - RECORD_SIZE, RECORD_SIZE)) {",
+                "at - RECORD_SIZE > newest_at) {",
+            )
+        ],
+        "good",
+    ),
+    "the slot in use may be written": (
+        [
+            (
+                "ht_device.c",
+                "return slot == device->journal.active || slot == device->journal.trial ||\n"
+                "                   slot == device->running",
+                "return 0",
+            ),
+            ("power_cut.c", "device.journal.active == 0 ? 1 : 0", "0"),
+        ],
+        "good",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_sweep_finds(name: str, tmp_path: Path) -> None:
+    edits, kind = MUTANTS[name]
+    core = tmp_path / "core"
+    shutil.copytree(TEMPLATES / "core", core)
+    shutil.copy(HERE / "power_cut.c", core / "src" / "power_cut.c")
+    for file, right, wrong in edits:
+        path = core / "src" / file
+        source = path.read_text()
+        assert source.count(right) == 1, f"the mutant no longer fits {file}"
+        path.write_text(source.replace(right, wrong))
+    new = {"good": NEW, "diverging": DIVERGING, "tampered": tampered()}[kind]
+    program = build(tmp_path, core)
+    assert sweep(program, tmp_path, new, accepted=kind == "good")[0] != 0

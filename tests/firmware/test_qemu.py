@@ -1,0 +1,130 @@
+"""The firmware on processors as QEMU has them: the same bits as the host, and no cut bricks it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardtack_agent.serial_link import Reason, Type
+from hardtack_agent.serial_messages import FaultReply, Layers, LayersReply
+from hardtack_converters.convert import convert, pack_model
+from hardtack_runtime.interpreter import Interpreter
+from tests.data import data_path
+from tests.digit_bundles import KEY, make_bundle
+from tests.firmware.host import Host, RefusedError, u32
+from tests.firmware.qemu import BOARDS, Machine
+
+RUNS = 100
+CORTEX_M = ("mps2-an385", "mps2-an386", "mps3-an547")
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(BOARDS[request.param], tmp_path)
+    yield machine
+    machine.kill()
+
+
+def differing(host: Host, bundle: bytes, runs: int) -> int:
+    """Run random inputs here and there; return how many gave other bits."""
+    reference = Interpreter(bundle)
+    rng = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(runs):
+        codes = [rng.integers(-128, 128, s).astype(np.int8) for s in reference.input_shapes]
+        expected = b"".join(out.tobytes() for out in reference.run(*codes))
+        wrong += host.run(b"".join(code.tobytes() for code in codes)) != expected
+    return wrong
+
+
+@pytest.mark.parametrize("machine", BOARDS, indirect=True)
+def test_a_board_installs_updates_and_refuses(machine: Machine) -> None:
+    host = machine.start()
+    assert host.about.hardware == machine.board.hardware
+    assert host.status().why == Reason.NO_MODEL
+    first = make_bundle("1.0.0", ballast=20, hardware=machine.board.hardware)
+    status = host.install(first)
+    assert (status.active, status.running, status.outcome) == (0, 0, Reason.OK)
+    assert host.golden() == 2
+    assert differing(host, first, 20) == 0
+    bad = make_bundle("1.1.0", broken=True)
+    assert host.install(bad).outcome == Reason.DIVERGED
+    with pytest.raises(RefusedError, match="VERSION"):
+        host.install(make_bundle("0.9.0"))
+    status = host.install(make_bundle("1.2.0", ballast=30))
+    assert (status.active, status.floor) == (1, (1, 2, 0))
+    assert 0 < status.stack_used < status.stack_size
+    layers = LayersReply.decode(host.ask(Type.LAYERS, Layers(0, 9).encode()))
+    assert layers.operators == 2
+    assert FaultReply.decode(host.ask(Type.FAULT, u32(0))).id == 0
+
+
+@pytest.mark.parametrize("machine", [b for b in BOARDS if BOARDS[b].memory_size], indirect=True)
+def test_a_board_keeps_its_model_without_power(machine: Machine) -> None:
+    machine.start().install(make_bundle("1.0.0"))
+    machine.kill()
+    host = machine.start()
+    assert host.status().running == 0
+    assert host.golden() == 2
+
+
+MODELS = {
+    "keyword spotting": "kws_ref_model",
+    "anomaly detection": "ad01_int8",
+    "ResNet-8": "pretrainedResnet_quant",
+    "visual wake words": "vww_96_int8",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("machine", [*CORTEX_M, "riscv32-virt"], indirect=True)
+def test_a_model_gives_the_bits_of_the_host(machine: Machine, model: str) -> None:
+    path = data_path(f"mlperf_tiny/{MODELS[model]}.tflite")
+    bundle = pack_model(convert(path), KEY)
+    interpreter = Interpreter(bundle)
+    host = machine.start()
+    needed = interpreter.arena_size + interpreter.unpacked_size
+    if needed > host.about.pool_size:
+        with pytest.raises(RefusedError, match="MEMORY"):
+            host.install(bundle)
+        return
+    assert host.install(bundle).running == 0
+    assert host.golden() > 0
+    assert differing(host, bundle, RUNS) == 0
+
+
+@pytest.mark.parametrize("machine", ["mps2-an386"], indirect=True)
+def test_power_cut_at_random_moments_of_an_update_leaves_a_model(machine: Machine) -> None:
+    """QEMU is killed in the middle; flash is a file that every store reaches at once."""
+    rng = random.Random(5)
+    versions = iter(f"1.{i}.0" for i in range(1000))
+    active = make_bundle(next(versions), ballast=40)
+    host = machine.start()
+    host.install(active)
+    for _ in range(10):
+        candidate = make_bundle(next(versions), ballast=40)
+        host.timeout_s = 0.3
+        try:
+            slot = host.free_slot()
+            host.transfer(slot, candidate, chunks=rng.randrange(4))
+            if rng.random() < 0.7:
+                host.transfer(slot, candidate)
+                host.finish(slot, candidate)
+                time.sleep(rng.random() * 0.05)
+        finally:
+            machine.kill()
+        host = machine.start()
+        status = host.status()
+        assert status.running == status.active
+        running = status.slots[status.running]
+        assert running is not None
+        holds_candidate = running.version == tuple(map(int, (candidate[80], candidate[84], 0)))
+        active = candidate if holds_candidate else active
+        assert host.differing(status.running, active) == []
+        assert host.golden() == 2
