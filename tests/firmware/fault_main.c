@@ -1,4 +1,5 @@
-/* An application that runs into a wall when it has served a while: for the test of fault records. */
+/* An application that runs into a wall when it has served a while: for the test of fault records.
+ */
 #include <stdint.h>
 
 #include "hardtack/ht_board.h"
