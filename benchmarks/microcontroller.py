@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import DATA, MODELS, Report, run
-from hardtack_agent.serial_link import Type
+from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import Input, Run, RunReply
 from hardtack_converters.convert import convert, pack_model
 from hardtack_runtime.interpreter import Interpreter
@@ -27,11 +27,12 @@ NAMES = ("kws", "ad", "resnet", "vww")
 def measure(report: Report, quick: bool) -> None:
     """Build every board and run the models it has memory for."""
     for name in ("mps2-an386",) if quick else BOARDS:
-        with tempfile.TemporaryDirectory() as folder:
-            machine = Machine(BOARDS[name], Path(folder))
-            sizes(report, machine)
-            for model in NAMES[:1] if quick else NAMES:
-                inference(report, Machine(BOARDS[name], Path(folder)), model)
+        for model in NAMES[:1] if quick else NAMES:
+            with tempfile.TemporaryDirectory() as folder:  # each begins with empty slots
+                machine = Machine(BOARDS[name], Path(folder))
+                if model == NAMES[0]:
+                    sizes(report, machine)
+                inference(report, machine, model)
 
 
 def sizes(report: Report, machine: Machine) -> None:
@@ -87,7 +88,9 @@ def inference(report: Report, machine: Machine, model: str) -> None:
             return
         try:
             host.install(bundle)
-        except RefusedError:
+        except RefusedError as refused:
+            if refused.reason != Reason.MEMORY:
+                raise
             return
         elements = sum(_product(shape) for shape in Interpreter(bundle).input_shapes)
         piece = host.about.max_body - 8
