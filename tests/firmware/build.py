@@ -45,14 +45,17 @@ def keys_file() -> Path:
 
 
 @functools.cache
-def firmware(board: str, compiler: str = "cc", flags: str = "", linker: str = "") -> Path:
+def firmware(
+    board: str, compiler: str = "cc", flags: str = "", linker: str = "", app: Path | None = None
+) -> Path:
     """Build a board's firmware; skip the calling test when its compiler is not there."""
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}: {board} needs it")
-    out = ROOT / "build" / f"firmware-{board}"
+    out = ROOT / "build" / ("firmware-" + board + ("" if app is None else f"-{app.stem}"))
     command = [
         *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}"),
         *(f"KEYS={keys_file()}", f"MONOCYPHER={monocypher()}"),
+        *([] if app is None else [f"APP={app}"]),
         *(f"EXTRA_CFLAGS={flags} -Werror", f"EXTRA_LDFLAGS={linker}"),
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

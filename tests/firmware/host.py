@@ -103,6 +103,10 @@ class Host:
                 return found
         return None
 
+    def listen(self) -> None:
+        """Take what comes unasked."""
+        self._await(0, -1, time.monotonic() + self.timeout_s)
+
     @property
     def about(self) -> HelloReply:
         """What the device is; asked once."""

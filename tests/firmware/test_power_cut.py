@@ -126,9 +126,9 @@ MUTANTS = {
         [
             (
                 "ht_device.c",
-                "    reason = verify(device, slot, 1, &model, detail);\n"
+                "    reason = verify(device, slot, 1, NULL, detail);\n"
                 "    return reason == HT_REASON_OK ? put_on_trial(device, slot) : reason;",
-                "    (void)model;\n    (void)verify;\n"
+                "    (void)verify;\n"
                 "    device->journal.trial = (uint8_t)slot;\n"
                 "    return confirm(device);",
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.digit_bundles import KEY, make_bundle
 from tests.firmware.host import Host, RefusedError, u32
 from tests.firmware.qemu import BOARDS, Machine
 
+HERE = Path(__file__).parent
 RUNS = 100
 CORTEX_M = ("mps2-an385", "mps2-an386", "mps3-an547")
 
@@ -128,3 +130,31 @@ def test_power_cut_at_random_moments_of_an_update_leaves_a_model(machine: Machin
         active = candidate if holds_candidate else active
         assert host.differing(status.running, active) == []
         assert host.golden() == 2
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_fault_is_told_after_the_reset(board: str, tmp_path: Path) -> None:
+    machine = Machine(BOARDS[board], tmp_path, app=HERE / "fault_main.c")
+    try:
+        host = machine.start()
+        while host.boots < 2:
+            host.listen()
+        status = host.status()
+        assert (status.fault, status.reset_cause) == (True, 2)
+        fault = FaultReply.decode(host.ask(Type.FAULT, u32(0)))
+        assert (fault.operator, fault.count) == (7, 1)
+        start, size = symbol(machine, "ht_test_fault")
+        assert start <= fault.pc < start + size
+        assert FaultReply.decode(host.ask(Type.FAULT, u32(fault.id))).id == 0
+        assert not host.status().fault
+    finally:
+        machine.kill()
+
+
+def symbol(machine: Machine, name: str) -> tuple[int, int]:
+    """Address and size of a function of the firmware."""
+    nm = machine.board.compiler.removesuffix("gcc") + "nm"
+    listed = subprocess.run([nm, "-S", machine.image], capture_output=True, text=True, check=True)
+    line = next(line for line in listed.stdout.splitlines() if line.endswith(f" {name}"))
+    address, size = line.split()[:2]
+    return int(address, 16), int(size, 16)

@@ -69,7 +69,14 @@ static ht_reason check_structure(const ht_device *device, const uint8_t *bundle,
     return needed <= device->pool_size ? HT_REASON_OK : HT_REASON_MEMORY;
 }
 
-/* All of section 6.3; `fresh` applies rule 4. */
+/* The same without keeping the model: the memory for it is taken only after the signature's. */
+__attribute__((noinline)) static ht_reason
+check_candidate(const ht_device *device, const uint8_t *bundle, uint32_t *detail) {
+    ht_model model;
+    return check_structure(device, bundle, &model, detail);
+}
+
+/* All of section 6.3; `fresh` applies rule 4. The model is opened unless it is NULL. */
 static ht_reason verify(const ht_device *device, uint32_t slot, int fresh, ht_model *model,
                         uint32_t *detail) {
     const uint8_t *bundle = ht_device_slot(device, slot);
@@ -81,7 +88,11 @@ static ht_reason verify(const ht_device *device, uint32_t slot, int fresh, ht_mo
     if (reason == HT_REASON_OK) {
         reason = ht_verify_digest(bundle);
     }
-    return reason == HT_REASON_OK ? check_structure(device, bundle, model, detail) : reason;
+    if (reason != HT_REASON_OK) {
+        return reason;
+    }
+    return model != NULL ? check_structure(device, bundle, model, detail)
+                         : check_candidate(device, bundle, detail);
 }
 
 /* ---- Starting a model */
@@ -327,7 +338,6 @@ static int holds(const ht_device *device, uint32_t slot, const uint8_t id[32]) {
 ht_reason ht_device_finish(ht_device *device, uint32_t slot, int again, const uint8_t id[32],
                            uint32_t *detail, int *active) {
     const ht_journal *journal = &device->journal;
-    ht_model model;
     *detail = 0;
     *active = journal->active <= 1 && journal->active == device->running &&
               holds(device, journal->active, id);
@@ -345,7 +355,7 @@ ht_reason ht_device_finish(ht_device *device, uint32_t slot, int again, const ui
         *detail = journal->outcome;
         return HT_REASON_REFUSED;
     }
-    reason = verify(device, slot, 1, &model, detail);
+    reason = verify(device, slot, 1, NULL, detail);
     return reason == HT_REASON_OK ? put_on_trial(device, slot) : reason;
 }
 

@@ -1,6 +1,6 @@
 # BBC micro:bit: nRF51822, Cortex-M0, 256 KB of flash that erases in pages of 1 KB, 16 KB of RAM.
 HARDWARE := cortex-m0
-POOL_SIZE := 8192
+POOL_SIZE ?= 8192
 WINDOW := 1
 CPU := -mcpu=cortex-m0
 PORT_SOURCES := ports/microbit/ht_board_microbit.c ports/shared/cortex_m.c

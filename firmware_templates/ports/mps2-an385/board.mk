@@ -1,6 +1,6 @@
 # Arm MPS2 with AN385: Cortex-M3. The slots lie in PSRAM, which QEMU can keep in a file.
 HARDWARE := cortex-m3
-POOL_SIZE := 262144
+POOL_SIZE ?= 1048576
 WINDOW := 1
 CPU := -mcpu=cortex-m3
 PORT_SOURCES := ports/shared/mps.c ports/shared/ht_nor.c ports/shared/cortex_m.c

@@ -1,6 +1,6 @@
 # Arm MPS2 with AN386: Cortex-M4. The slots lie in PSRAM, which QEMU can keep in a file.
 HARDWARE := cortex-m4
-POOL_SIZE := 262144
+POOL_SIZE ?= 1048576
 WINDOW := 1
 CPU := -mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16
 PORT_SOURCES := ports/shared/mps.c ports/shared/ht_nor.c ports/shared/cortex_m.c

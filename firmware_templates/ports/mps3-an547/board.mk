@@ -1,6 +1,6 @@
 # Arm MPS3 with AN547: Cortex-M55 with Helium. The slots lie in DDR, which QEMU can keep in a file.
 HARDWARE := cortex-m55
-POOL_SIZE := 262144
+POOL_SIZE ?= 393216
 WINDOW := 1
 CPU := -mcpu=cortex-m55 -mfloat-abi=hard
 PORT_SOURCES := ports/shared/mps.c ports/shared/ht_nor.c ports/shared/cortex_m.c

@@ -1,7 +1,7 @@
 # QEMU's virt machine as RV32IMAC. The slots lie in its RAM, which QEMU can keep in a file.
 CROSS ?= riscv64-unknown-elf-
 HARDWARE := riscv32
-POOL_SIZE := 262144
+POOL_SIZE ?= 524288
 WINDOW := 1
 PORT_SOURCES := ports/riscv32-virt/ht_board_virt.c ports/shared/ht_nor.c
 DEFINES := -DSLOT_SIZE=0x100000u

@@ -3,6 +3,12 @@
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
 
+#if defined(__GNUC__)
+#define HT_NOINLINE __attribute__((noinline))
+#else
+#define HT_NOINLINE
+#endif
+
 /* Rows and columns that hold anything; the others are zero and not stored. */
 typedef struct ht_mask {
     const uint8_t *row_bits, *column_bits;
@@ -68,6 +74,17 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
+/* The second decoder takes as much stack as all else: out of line, only bundles that have gaps
+ * pay for it. */
+HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor *tensor,
+                                        const ht_decoder *values, ht_span stored, int8_t *out) {
+    ht_decoder gaps;
+    const ht_status status = build(bundle, tensor->gap_table, 0, &gaps);
+    return status != HT_OK ? status
+                           : ht_huffman_decode_gap(values, &gaps, stored.bytes, stored.size, out,
+                                                   (size_t)tensor->elements);
+}
+
 static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor, ht_span stored,
                                 int8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
@@ -77,11 +94,7 @@ static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor
         return status;
     }
     if (tensor->coding == HT_GAP_HUFF) {
-        ht_decoder gaps;
-        status = build(bundle, tensor->gap_table, 0, &gaps);
-        return status != HT_OK ? status
-                               : ht_huffman_decode_gap(&values, &gaps, stored.bytes, stored.size,
-                                                       out, elements);
+        return unpack_gap(bundle, tensor, &values, stored, out);
     }
     if (tensor->coding == HT_DENSE_HUFF) {
         return ht_huffman_decode_dense(&values, stored.bytes, stored.size, out, elements);
