@@ -82,7 +82,7 @@ def find_library() -> Path:
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
+def opened() -> ctypes.CDLL:
     """Load the library once and declare its functions.
 
     Raises:
@@ -121,7 +121,7 @@ def check(status: int, where: str = "bundle") -> None:
     """
     if status == 0:
         return
-    met = library().ht_status_text(status).decode()
+    met = opened().ht_status_text(status).decode()
     kind: type[HardtackError] = GateError if status in _OTHER_VERSION else BundleError
     code = "HT212"
     if status in _OTHER_VERSION:

@@ -56,7 +56,7 @@ class Interpreter:
     """
 
     def __init__(self, bundle: bytes | memoryview) -> None:
-        self._c = _library.library()
+        self._c = _library.opened()
         self._bundle = _aligned(np.frombuffer(bundle, np.uint8))
         self._model = ctypes.create_string_buffer(self._c.ht_model_size())
         status = self._c.ht_model_open(self._bundle.ctypes.data, len(self._bundle), self._model)
@@ -205,7 +205,7 @@ def huffman_decode_dense(stored: bytes, count: int, table: bytes) -> Int8Array:
     Raises:
         BundleError: HT212, not what an encoder writes.
     """
-    c = _library.library()
+    c = _library.opened()
     out = np.empty(count, np.int8)
     values = _decoder(table, 0x80)
     _library.check(
@@ -220,7 +220,7 @@ def huffman_decode_gap(stored: bytes, count: int, gap_table: bytes, table: bytes
     Raises:
         BundleError: HT212, not what an encoder writes.
     """
-    c = _library.library()
+    c = _library.opened()
     out = np.empty(count, np.int8)
     values, gaps = _decoder(table, 0x80), _decoder(gap_table, 0)
     _library.check(
@@ -230,7 +230,7 @@ def huffman_decode_gap(stored: bytes, count: int, gap_table: bytes, table: bytes
 
 
 def _decoder(table: bytes, flip: int) -> ctypes.Array[ctypes.c_char]:
-    c = _library.library()
+    c = _library.opened()
     decoder = ctypes.create_string_buffer(c.ht_decoder_size())
     _library.check(c.ht_huffman_build(table, len(table), flip, decoder), "HUFF")
     return decoder

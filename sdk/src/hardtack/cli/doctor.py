@@ -47,7 +47,7 @@ def _runtime() -> Finding:
     try:
         from hardtack_runtime import _library
 
-        _library.library()
+        _library.opened()
     except HardtackError as error:
         return Finding("C runtime", False, error.met, error.todo)
     return Finding("C runtime", True, "loads", "")
