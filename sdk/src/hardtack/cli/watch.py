@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     """Follow what the devices report: samples, measured accuracy, latency.
 
     Accuracy is measured: right answers among those whose truth was told. Where nobody
-    told, it is unknown, and shown so.
+    told, it is unknown, and shown so. Into a pipe or a file the figures go once.
     """
     from rich.console import Console
     from rich.live import Live
@@ -41,9 +42,9 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     rows = _rows(store, back_s)
     if as_json:
         click.echo(json.dumps({"models": rows}))
-    elif once and not rows:
+    elif not rows and (once or not sys.stdout.isatty()):
         click.echo(f"no device has reported a prediction in the last {since}", err=True)
-    elif once:
+    elif once or not sys.stdout.isatty():
         Console(highlight=False, markup=False).print(table_of(rows))
     else:
         with Live(table_of(rows), console=Console(highlight=False, markup=False)) as live:
