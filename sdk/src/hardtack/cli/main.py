@@ -24,6 +24,8 @@ VERBS = {
     "serve": "run the fleet controller (and a broker, unless there is one)",
     "push": "send a bundle to devices",
     "flash": "send a bundle to a microcontroller over a serial port",
+    "firmware": "make a project of firmware for a board, and list the boards",
+    "build": "compile a firmware project, show its sizes, load it onto its board",
     "devices": "list the devices of the fleet",
     "watch": "follow what the devices report",
     "demo": "convert, deploy, predict and report on this machine, no hardware",
