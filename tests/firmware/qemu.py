@@ -26,6 +26,7 @@ class Board:
         machine: Its -M, with {memory} where a file-backed memory goes in.
         memory_size: Of that file; 0 when the machine has flash of its own, lost when it stops.
         compiler: Of the firmware.
+        flags: More, for what QEMU has not.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Board:
     memory_size: str
     hardware: str
     compiler: str = "arm-none-eabi-gcc"
+    flags: str = ""
 
 
 BOARDS = {
@@ -49,6 +51,11 @@ BOARDS = {
         ),
     )
 }  # fmt: skip
+STM32F4 = Board(
+    "stm32f4", "arm", "netduinoplus2", "", "cortex-m4", flags="-DHT_CHIP_ID_AT=0x08000000u"
+)
+"""QEMU has its processor, UART and timer; no chip id, and no flash controller, so that nothing can
+be installed."""
 
 
 class Machine:
@@ -60,7 +67,7 @@ class Machine:
         self._program = shutil.which(f"qemu-system-{board.system}")
         if self._program is None:
             pytest.skip(f"no qemu-system-{board.system}: {board.name} runs on it")
-        self.image = firmware(board.name, board.compiler, app=app)
+        self.image = firmware(board.name, board.compiler, board.flags, app=app)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> Host:

@@ -25,7 +25,9 @@ _FULL = re.compile(
 _LINKER = re.compile(r"(?:ld\S*: |ld\.lld: error: )(?P<what>the model slots overlap .+)")
 _UNDEFINED = re.compile(r"(?P<at>\S+?):?\s.*undefined reference to `(?P<name>\w+)'")
 _UNDEFINED_LLD = re.compile(r"undefined symbol: (?P<name>\w+)")
-_ERROR = re.compile(r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)|error: (?P<other>.+)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,9 @@ def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     match = _ERROR.search(log)
     missing = _UNDEFINED.search(log) or _UNDEFINED_LLD.search(log)
     where, met = str(folder), "make failed"
-    if match:
-        where, met = str(folder / match["at"]), match["what"]
-    elif missing:
+    if missing:
         met = f"no source file defines {missing['name']}"
+    elif match:
+        where = str(folder / match["at"]) if match["at"] else where
+        met = match["what"] or match["other"]
     return ConfigError("HT109", where, met, f"the whole of what make said is in {kept}")
