@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hardtack_firmware.boards import templates_dir
-from hardtack_firmware.generate import KEYS, NOTE, Model, keys_source, write_generated
-from hardtack_firmware.project import Ingredients, copy_sources, whole_folder
+from hardtack_firmware.generate import (
+    KEYS,
+    NOTE,
+    OPERATORS,
+    Model,
+    keys_source,
+    write_generated,
+)
+from hardtack_firmware.project import Ingredients, copy_sources, copy_tree, whole_folder
 from hardtack_runtime import csrc_dir
+from hardtack_runtime.operator_table import table_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ def new_library(name: str, folder: Path, given: Ingredients) -> None:
     kind = KINDS[name]
     with whole_folder(folder) as part:
         template = templates_dir() / "libraries" / kind.template
-        shutil.copytree(template, part, dirs_exist_ok=True)
+        copy_tree(template, part)
         kind.fill(part, given)
 
 
@@ -55,8 +62,11 @@ def _fill_android(folder: Path, given: Ingredients) -> None:
 def _fill_arduino(folder: Path, given: Ingredients) -> None:
     """The runtime alone, where the Arduino builder looks for it; it compiles all below src."""
     source = folder / "src"
-    shutil.copytree(csrc_dir() / "src", source, dirs_exist_ok=True)
-    shutil.copytree(csrc_dir() / "include" / "hardtack", source / "hardtack")
+    copy_tree(csrc_dir() / "src", source)
+    copy_tree(csrc_dir() / "include" / "hardtack", source / "hardtack")
+    if given.models:
+        opcodes = set[int]().union(*(model.opcodes for model in given.models))
+        (source / OPERATORS).write_text(table_source(opcodes), encoding="utf-8")
     model = given.models[0] if given.models else None
     (folder / "examples" / "predict" / "model.h").write_text(model_header(model), encoding="utf-8")
 

@@ -16,7 +16,6 @@ from hardtack_runtime import csrc_dir
 from hardtack_runtime.errors import ConfigError
 
 SETTINGS = "project.mk"
-_IGNORE = shutil.ignore_patterns("__pycache__", "*.o")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,10 @@ def new_project(board: Board, folder: Path, given: Ingredients) -> None:
     with whole_folder(folder) as part:
         copy_sources(part, given.monocypher)
         templates = templates_dir()
-        shutil.copytree(templates / "app", part / "app")
+        copy_tree(templates / "app", part / "app")
         shutil.copy(templates / "Makefile", part)
         for name in {board.name, "shared", "freestanding"}:
-            shutil.copytree(templates / "ports" / name, part / "ports" / name, ignore=_IGNORE)
+            copy_tree(templates / "ports" / name, part / "ports" / name)
         (part / "generated").mkdir()
         (part / "generated" / KEYS).write_text(keys_source(given.keys), encoding="utf-8")
         (part / "models").mkdir()
@@ -80,12 +79,21 @@ def new_project(board: Board, folder: Path, given: Ingredients) -> None:
 
 def copy_sources(folder: Path, monocypher: Path) -> None:
     """Copy the firmware's core, the runtime and Monocypher."""
-    shutil.copytree(templates_dir() / "core", folder / "core", ignore=_IGNORE)
+    copy_tree(templates_dir() / "core", folder / "core")
     for name in ("include", "src"):
-        shutil.copytree(csrc_dir() / name, folder / "csrc" / name, ignore=_IGNORE)
+        copy_tree(csrc_dir() / name, folder / "csrc" / name)
     (folder / "monocypher").mkdir()
     for name in FILES:
         shutil.copy(monocypher / name, folder / "monocypher" / name)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder's files; unlike shutil.copytree it ends at the first error, and says which."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            copied = target / path.relative_to(source)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_bytes(path.read_bytes())
 
 
 def _settings(board: Board) -> str:

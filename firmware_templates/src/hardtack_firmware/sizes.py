@@ -181,6 +181,8 @@ def _owners(folder: Path) -> dict[str, str]:
 def _group(owner: str, elf: Path) -> str:
     project = elf.parents[2]
     source = owner.removesuffix(".o") + ".c"
+    if owner == "operators.o":
+        return "tables"
     if owner in _CRYPTOGRAPHY:
         return "cryptography"
     if (project / "csrc/src/kernels" / source).is_file():

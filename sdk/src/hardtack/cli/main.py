@@ -122,10 +122,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _refused(error: OSError) -> HardtackError:
     """Return what the operating system refused as one of ours."""
-    import errno
+    from hardtack.files import FULL
 
     where, met = str(error.filename or ""), f"{error.strerror or error}"
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return DeviceError("HT603", where, met, "free space, then repeat")
     return ConfigError("HT107", where, met, "check the path and its permissions")
 
