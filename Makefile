@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CSRC := $(wildcard agent/runtime/csrc/*/*.[ch] agent/runtime/csrc/*/*/*.[ch]) agent/runtime/CMakeLists.txt
-PROJECTS := sdk/pyproject.toml converters/pyproject.toml agent/runtime/pyproject.toml agent/daemon/pyproject.toml
+PROJECTS := sdk/pyproject.toml converters/pyproject.toml agent/runtime/pyproject.toml agent/daemon/pyproject.toml \
+	firmware_templates/pyproject.toml
 export OMP_NUM_THREADS := 1
 FUZZ_SECONDS ?= 60
 
@@ -19,7 +20,7 @@ setup: .venv/runtime      ## make .venv with everything in it
 
 .venv/runtime: .venv/packages $(CSRC) $(PROJECTS)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		-e agent/runtime -e agent/daemon -e converters -e sdk
+		-e agent/runtime -e agent/daemon -e converters -e firmware_templates -e sdk
 	@touch $@
 
 system:                   ## install system packages where this user may

@@ -74,7 +74,7 @@ def _origin(where: str) -> str:
         return "kernels"
     if "/csrc/" in where:
         return "runtime"
-    return "core" if "/firmware_templates/" in where else ""
+    return "core" if "/hardtack_firmware/" in where else ""
 
 
 def inference(report: Report, machine: Machine, model: str) -> None:

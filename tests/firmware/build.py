@@ -5,22 +5,23 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from hardtack_firmware.boards import templates_dir
+from hardtack_firmware.generate import keys_source
+from hardtack_firmware.monocypher import fetch_monocypher
+from hardtack_runtime import csrc_dir
+from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.operator_table import table_source
 from tests.digit_bundles import KEY
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = ROOT / "firmware_templates"
-CSRC = ROOT / "agent" / "runtime" / "csrc"
+CSRC = csrc_dir()
+TEMPLATES = templates_dir()
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -DHT_PORTABLE"
-
-sys.path.insert(0, str(TEMPLATES))
-import prepare  # noqa: E402
 
 
 @functools.cache
@@ -28,10 +29,9 @@ def monocypher() -> Path:
     """Fetch Monocypher once; skip the calling test where no package index is reached."""
     folder = ROOT / "build" / "monocypher"
     try:
-        prepare.fetch_monocypher(folder)
-    except subprocess.CalledProcessError:
-        pytest.skip("no Monocypher: pip could not fetch pymonocypher's source distribution")
-    return folder
+        return fetch_monocypher(folder)
+    except ConfigError as error:
+        pytest.skip(str(error))
 
 
 @functools.cache
@@ -39,8 +39,8 @@ def keys_file() -> Path:
     """Write the C file of the tests' public key."""
     path = ROOT / "build" / "firmware_keys.c"
     path.parent.mkdir(exist_ok=True)
-    key = KEY.verify_key._key.public_bytes_raw()
-    source = prepare.keys_source([bytes(32), key])
+    key = KEY.verify_key.raw
+    source = keys_source([bytes(32), key])
     if not path.exists() or path.read_text() != source:
         path.write_text(source)
     return path
@@ -62,6 +62,7 @@ def firmware(
     out = ROOT / "build" / "-".join(parts)
     command = [
         *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}"),
+        f"CSRC={CSRC}",
         *(f"KEYS={keys_file()}", f"MONOCYPHER={monocypher()}"),
         *([] if app is None else [f"APP={app}"]),
         *([] if operators is None else [f"OPERATORS={operators}"]),

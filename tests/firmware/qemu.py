@@ -26,6 +26,7 @@ class Board:
         machine: Its -M, with {memory} where a file-backed memory goes in.
         memory_size: Of that file; 0 when the machine has flash of its own, lost when it stops.
         compiler: Of the firmware.
+        flags: More, for what QEMU has not.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Board:
     memory_size: str
     hardware: str
     compiler: str = "arm-none-eabi-gcc"
+    flags: str = ""
 
 
 BOARDS = {
@@ -49,25 +51,31 @@ BOARDS = {
         ),
     )
 }  # fmt: skip
+STM32F4 = Board(
+    "stm32f4", "arm", "netduinoplus2", "", "cortex-m4", flags="-DHT_CHIP_ID_AT=0x08000000u"
+)
+"""QEMU has its processor, UART and timer; no chip id, and no flash controller, so that nothing can
+be installed."""
 
 
 class Machine:
     """A QEMU process whose UART is a TCP socket."""
 
-    def __init__(self, board: Board, folder: Path, app: Path | None = None) -> None:
+    def __init__(self, board: Board, folder: Path, app: Path | None = None, image: Path | None = None) -> None:
         self.board = board
+        self.port = 0
         self._memory = folder / "flash.bin"
         self._program = shutil.which(f"qemu-system-{board.system}")
         if self._program is None:
             pytest.skip(f"no qemu-system-{board.system}: {board.name} runs on it")
-        self.image = firmware(board.name, board.compiler, app=app)
+        self.image = image or firmware(board.name, board.compiler, board.flags, app=app)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> Host:
         """Start it and connect; the flash is that of the last start."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            port = self.port = probe.getsockname()[1]
         memory: list[str] = []
         if self.board.memory_size:
             memory = [

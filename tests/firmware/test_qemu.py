@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from hardtack_agent.serial_link import Reason, Type
-from hardtack_agent.serial_messages import FaultReply, Layers, LayersReply
+from hardtack_agent.serial_messages import NONE, FaultReply, Layers, LayersReply
 from hardtack_converters.convert import convert, pack_model
 from hardtack_runtime.interpreter import Interpreter
 from tests.data import data_path
 from tests.digit_bundles import KEY, make_bundle
 from tests.firmware.host import Host, RefusedError, u32
-from tests.firmware.qemu import BOARDS, Machine
+from tests.firmware.qemu import BOARDS, STM32F4, Machine
 
 HERE = Path(__file__).parent
 RUNS = int(os.environ.get("HARDTACK_RUNS", "100"))
@@ -76,6 +76,22 @@ def test_a_board_keeps_its_model_without_power(machine: Machine) -> None:
     host = machine.start()
     assert host.status().running == 0
     assert host.golden() == 2
+
+
+def test_an_stm32f4_serves_and_says_that_its_flash_takes_nothing(tmp_path: Path) -> None:
+    """QEMU ignores what is written to its flash controller, as a broken chip would."""
+    machine = Machine(STM32F4, tmp_path)
+    try:
+        host = machine.start()
+        host.listen()  # it announces itself; what comes while it looks for its clock is lost
+        assert (host.about.hardware, host.about.chunk_size) == ("cortex-m4", 128 << 10)
+        assert host.status().why == Reason.NO_MODEL
+        with pytest.raises(RefusedError, match="FLASH"):
+            host.install(make_bundle("1.0.0"))
+        status = host.status()
+        assert (status.running, status.fault) == (NONE, False)
+    finally:
+        machine.kill()
 
 
 MODELS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from hardtack_runtime.errors import BundleError, ConfigError, DeviceError, HardtackError
 
 BUNDLE_SUFFIX = ".htb"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_bundle(path: Path) -> bytes:
@@ -63,7 +63,7 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         met = f"cannot be written ({error.strerror})"
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise DeviceError(
                 "HT603", str(path), met, "free space or choose another folder"
             ) from error

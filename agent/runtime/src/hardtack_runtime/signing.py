@@ -124,9 +124,14 @@ class VerifyKey:
         path.write_bytes(self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
     @property
+    def raw(self) -> bytes:
+        """The 32 bytes of RFC 8032."""
+        return self._key.public_bytes_raw()
+
+    @property
     def key_id(self) -> bytes:
         """First 8 bytes of SHA-256 over the raw 32-byte key."""
-        return _key_id(self._key.public_bytes_raw())
+        return _key_id(self.raw)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Say whether the signature is this key's, over this message."""

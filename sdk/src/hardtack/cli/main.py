@@ -25,6 +25,8 @@ VERBS = {
     "serve": "run the fleet controller (and a broker, unless there is one)",
     "push": "send a bundle to devices",
     "flash": "send a bundle to a microcontroller over a serial port",
+    "firmware": "make a project of firmware for a board, and list the boards",
+    "build": "compile a firmware project, show its sizes, load it onto its board",
     "devices": "list the devices of the fleet",
     "watch": "follow what the devices report",
     "demo": "convert, deploy, predict and report on this machine, no hardware",
@@ -130,10 +132,10 @@ def _print_anything() -> None:
 
 def _refused(error: OSError) -> HardtackError:
     """Return what the operating system refused as one of ours."""
-    import errno
+    from hardtack.files import FULL
 
     where, met = str(error.filename or ""), f"{error.strerror or error}"
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return DeviceError("HT603", where, met, "free space, then repeat")
     return ConfigError("HT107", where, met, "check the path and its permissions")
 

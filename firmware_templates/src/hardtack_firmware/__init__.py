@@ -1,0 +1,1 @@
+"""Firmware for microcontrollers: its C source, and what makes, builds and loads projects of it."""

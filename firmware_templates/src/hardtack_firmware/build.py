@@ -1,0 +1,169 @@
+"""Builds a project of firmware by its own Makefile, and says in one message why it does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hardtack_firmware.boards import Board, make_variables, read_board
+from hardtack_firmware.generate import Model, write_generated
+from hardtack_firmware.project import SETTINGS
+from hardtack_runtime.errors import ConfigError, GateError, HardtackError, UnsupportedOpError
+
+_SIZES = re.compile(r"ht_model_sizes\.h:\d+(?::\d+)?: (?:fatal )?error: (?:#error )?(?P<what>.+)")
+_KERNEL = re.compile(r"undefined (?:reference to|symbol:) [`']?ht_operator_(?P<name>\w+)")
+_FULL = re.compile(
+    r"region [`'](?P<region>\w+)'(?: overflowed by |: overflowed by )(?P<by>\d+) bytes"
+)
+_LINKER = re.compile(r"(?:ld\S*: |ld\.lld: error: )(?P<what>the model slots overlap .+)")
+_UNDEFINED = re.compile(r"(?P<at>\S+?):?\s.*undefined reference to `(?P<name>\w+)'")
+_UNDEFINED_LLD = re.compile(r"undefined symbol: (?P<name>\w+)")
+_ERROR = re.compile(
+    r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)|error: (?P<other>.+)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """What compiles: its name, and the variables that tell the Makefile."""
+
+    name: str
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A firmware that was built.
+
+    Attributes:
+        board: As its project has it; `pool` is the project's.
+        toolchain: gcc or zig.
+        elf: The firmware; its object files lie beside it.
+        models: The bundles it is to run.
+    """
+
+    board: Board
+    toolchain: str
+    elf: Path
+    models: tuple[Model, ...]
+
+
+def project_board(folder: Path) -> Board:
+    """Return the board of a project, with the project's own settings.
+
+    Raises:
+        ConfigError: HT108, the folder holds no project.
+    """
+    try:
+        settings = make_variables((folder / SETTINGS).read_text(encoding="utf-8"))
+        board = read_board(folder / "ports" / settings["BOARD"])
+        return replace(board, pool=int(settings.get("POOL_SIZE", board.pool)))
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(
+            "HT108", str(folder), f"holds no firmware project ({_short(error)})",
+            "`hardtack firmware new BOARD FOLDER` makes one",
+        ) from error  # fmt: skip
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return f"{SETTINGS}: {error}"
+
+
+def find_toolchain(board: Board) -> Toolchain:
+    """Return the board's GCC where there is one, else zig.
+
+    Raises:
+        ConfigError: HT105, there is neither, or no make.
+    """
+    if shutil.which("make") is None:
+        raise ConfigError("HT105", "make", "is not installed", "install GNU make")
+    if shutil.which(board.compiler) is not None:
+        return Toolchain("gcc", ())
+    zig = shutil.which("zig")
+    if importlib.util.find_spec("ziglang") is not None:
+        zig = f"{sys.executable} -m ziglang"
+    if zig is None:
+        raise ConfigError(
+            "HT105", board.compiler, f"no compiler for {board.name} is installed",
+            "pip install 'hardtack[firmware]', or your system's package of that compiler",
+        )  # fmt: skip
+    host = () if shutil.which("cc") else (f"HOSTCC={zig} cc",)
+    return Toolchain("zig", ("TOOLCHAIN=zig", f"ZIG={zig}", *host))
+
+
+def use_models(folder: Path, models: Sequence[Model]) -> None:
+    """Let a project run these models and no others."""
+    kept = folder / "models"
+    kept.mkdir(exist_ok=True)
+    for path in kept.glob("*.htb"):
+        path.unlink()
+    for model in models:
+        (kept / model.path.name).write_bytes(model.data)
+
+
+def build(folder: Path) -> Built:
+    """Build a project.
+
+    Raises:
+        ConfigError: HT105 no compiler, HT108 no project, HT109 its source does not compile.
+        GateError: HT503, a model or the firmware does not fit the board.
+        UnsupportedOpError: HT301, the project has no kernel for an operator.
+    """
+    board = project_board(folder)
+    toolchain = find_toolchain(board)
+    found = sorted((folder / "models").glob("*.htb"))
+    models = tuple(Model.read(path, path.read_bytes()) for path in found)
+    (folder / "generated").mkdir(exist_ok=True)
+    write_generated(folder / "generated", models)
+    out = folder / "build" / board.name
+    ran = subprocess.run(
+        [
+            *("make", "--silent", "--no-print-directory", f"-j{os.cpu_count() or 1}"),
+            *("-C", str(folder), f"OUT=build/{board.name}", *toolchain.variables),
+        ],
+        capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"},
+    )  # fmt: skip
+    if ran.returncode:
+        raise _explain(folder, board, ran.stdout + ran.stderr)
+    return Built(board, toolchain.name, out / "firmware.elf", models)
+
+
+def _explain(folder: Path, board: Board, log: str) -> HardtackError:
+    """Turn what make printed into one error; the whole of it stays in build/make.log."""
+    kept = folder / "build" / "make.log"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(log, encoding="utf-8")
+    settings = str(folder / SETTINGS)
+    if match := _SIZES.search(log):
+        larger = "set a larger POOL_SIZE there, if the board has the memory, or use a smaller model"
+        met = match["what"].strip('"').replace("POOL_SIZE", f"POOL_SIZE, {board.pool}")
+        met = met.replace("(SLOT_SIZE)", f"of {board.name}, {board.slot}")
+        return GateError("HT503", settings, met, larger)
+    if names := sorted({match["name"] for match in _KERNEL.finditer(log)}):
+        return UnsupportedOpError(
+            "HT301", str(folder / "csrc"), f"this project has no kernel for {', '.join(names)}",
+            "make the project anew with `hardtack firmware new` and take your app/ along",
+        )  # fmt: skip
+    if match := _FULL.search(log):
+        met = f"the firmware passes the end of {board.name}'s {match['region']} by {match['by']} B"
+        return GateError("HT503", settings, met, "set a smaller POOL_SIZE or leave code out")
+    if match := _LINKER.search(log):
+        return GateError("HT503", settings, match["what"], "see the memory map in board.mk")
+    match = _ERROR.search(log)
+    missing = _UNDEFINED.search(log) or _UNDEFINED_LLD.search(log)
+    where, met = str(folder), "make failed"
+    if missing:
+        met = f"no source file defines {missing['name']}"
+    elif match:
+        where = str(folder / match["at"]) if match["at"] else where
+        met = match["what"] or match["other"]
+    return ConfigError("HT109", where, met, f"the whole of what make said is in {kept}")

@@ -1,0 +1,117 @@
+"""`hardtack build`: compile a firmware project, show its sizes, load it onto its board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hardtack_firmware.build import Built
+    from hardtack_firmware.sizes import Part, Report
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("build")
+@click.argument("folder", required=False, type=click.Path(path_type=Path), default=Path())
+@click.option(
+    "--bundle", "bundles", multiple=True, type=click.Path(path_type=Path),
+    help="a model it is to run from now on, instead of those in models/",
+)  # fmt: skip
+@click.option("--upload", "wants_upload", is_flag=True, help="load it with the board's programmer")
+@click.option("--upload-to", "drive", type=_FOLDER, help="load it by copying it to this drive")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document")
+def command(
+    folder: Path, bundles: tuple[Path, ...], wants_upload: bool, drive: Path | None, as_json: bool
+) -> None:
+    """Build the firmware project in FOLDER (default: this one) and say where its bytes go.
+
+    It uses the board's GCC where that is installed, else zig (`pip install
+    'hardtack[firmware]'`).
+    """
+    from hardtack.cli.firmware import read_models
+    from hardtack_firmware.build import build, project_board, use_models
+    from hardtack_firmware.images import write_images
+    from hardtack_firmware.sizes import measure
+    from hardtack_firmware.upload import upload
+
+    project_board(folder)
+    if bundles:
+        use_models(folder, read_models(bundles))
+    built = build(folder)
+    files = [built.elf]
+    if built.board.flash:
+        files += write_images(built.elf, built.board.variables.get("UF2_FAMILY"))
+    report = measure(built)
+    loaded = None
+    if wants_upload or drive:
+        loaded = upload(built.board, built.elf, drive).by
+    if as_json:
+        about = {
+            "board": built.board.name, "compiler": built.toolchain,
+            "files": [str(path) for path in files], "uploaded_by": loaded,
+        }  # fmt: skip
+        click.echo(json.dumps(about | report.as_document(), indent=1))
+        return
+    _print(built, report)
+    click.echo(f"wrote {built.elf.parent}: {', '.join(path.name for path in files)}")
+    if loaded:
+        click.echo(f"loaded by {loaded}")
+
+
+def _print(built: Built, report: Report) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    _print_sections(console, built, report)
+    _print_parts(console, report.parts, "part")
+    _print_parts(console, report.kernels, "kernel")
+    _print_layers(console, built, report)
+
+
+def _print_sections(console: Console, built: Built, report: Report) -> None:
+    from hardtack.quantities import format_size
+
+    board, sections = built.board, report.sections
+    of_flash, of_ram = (f" of {format_size(n)}" if n else "" for n in (board.flash, board.ram))
+    console.print(f"{board.name}  {board.processor}  {built.toolchain}")
+    console.print(f"flash  {format_size(sections.flash)}{of_flash}")
+    other = sections.ram - sections.pool - sections.stack
+    console.print(
+        f"RAM    {format_size(sections.ram)}{of_ram}: model {format_size(sections.pool)}, "
+        f"stack {format_size(sections.stack)}, other {format_size(other)}"
+    )
+
+
+def _print_parts(console: Console, parts: tuple[Part, ...], title: str) -> None:
+    from rich.table import Table
+
+    table = Table(title, "flash", "RAM", box=None, pad_edge=False)
+    for part in parts:
+        table.add_row(part.name, str(part.flash), str(part.ram))
+    console.print(table)
+
+
+def _print_layers(console: Console, built: Built, report: Report) -> None:
+    from rich.table import Table
+
+    from hardtack.quantities import format_size
+
+    for model in built.models:
+        header = model.bundle.header
+        console.print(
+            f"{header.release}  {format_size(header.total_size)} of a slot's "
+            f"{format_size(built.board.slot)}, {format_size(model.memory)} of "
+            f"{format_size(built.board.pool)} for a model: arena {format_size(header.arena_size)}, "
+            f"unpacked weights {format_size(header.unpacked_size)}"
+        )
+        table = Table("layer", "operator", "stored", "raw", "largest", box=None, pad_edge=False)
+        for layer in report.layers[header.release]:
+            sizes = (layer.stored, layer.raw, layer.output)
+            table.add_row(layer.name, layer.operator, *map(str, sizes))
+        console.print(table)

@@ -1,0 +1,278 @@
+"""`hardtack firmware` and `hardtack build` as a user runs them."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hardtack_agent.serial_link import Reason
+from hardtack_firmware.boards import boards, find_board
+from hardtack_firmware.build import find_toolchain
+from hardtack_runtime.errors import ConfigError
+from tests.digit_bundles import KEY, make_bundle
+from tests.end_to_end.command import CommandLine, Ran
+from tests.firmware.build import monocypher
+from tests.firmware.host import RefusedError
+from tests.firmware.qemu import BOARDS, Machine
+
+BUNDLE = make_bundle("1.0.0", ballast=40)
+NEEDED = ("sh", "make", "mkdir", "cmp", "cp", "rm")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> CommandLine:
+    shell = CommandLine(tmp_path, tmp_path)
+    keys = shell.home / "config" / "hardtack" / "keys"
+    keys.mkdir(parents=True)
+    KEY.save(keys / "default.key")
+    (tmp_path / "digits.htb").write_bytes(BUNDLE)
+    return shell
+
+
+def new(shell: CommandLine, board: str, *words: str) -> Path:
+    shell.works("firmware", "new", board, "fw", "--monocypher", str(monocypher()), *words)
+    return shell.here / "fw"
+
+
+def without_python(folder: Path, compiler: str) -> dict[str, str]:
+    """Return an environment that finds make and one compiler."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in (*NEEDED, compiler):
+        where = shutil.which(name)
+        if where is None:
+            pytest.skip(f"no {name}")
+        (programs / name).symlink_to(where)
+    return {"PATH": str(programs)}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[list[Machine]]:
+    started: list[Machine] = []
+    yield started
+    for one in started:
+        one.kill()
+
+
+def test_a_project_builds_without_python_boots_and_is_flashed(
+    shell: CommandLine, tmp_path: Path, machine: list[Machine]
+) -> None:
+    project = new(shell, "mps2-an386", "--bundle", "digits.htb")
+    environment = without_python(tmp_path, "arm-none-eabi-gcc")
+    ran = subprocess.run(
+        ["make", "-s", "-j2", "EXTRA_CFLAGS=-Werror"], cwd=project, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    elf = project / "build" / "mps2-an386" / "firmware.elf"
+    machine.append(Machine(BOARDS["mps2-an386"], tmp_path, image=elf))
+    machine[0].start().line.close()
+    place = f"socket://127.0.0.1:{machine[0].port}"
+    out = shell.works("flash", "digits.htb", "--device", place).out
+    assert "runs digits@1.0.0 from slot A; 2 golden vectors: same bits" in out
+
+
+@pytest.mark.parametrize("board", ["microbit", "mps3-an547", "riscv32-virt"])
+def test_what_zig_builds_runs_a_model(
+    shell: CommandLine, tmp_path: Path, machine: list[Machine], board: str
+) -> None:
+    """With no other compiler than the one that pip brings."""
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("no ziglang")
+    project = new(shell, board)
+    shell.environment |= without_python(tmp_path, "true")
+    built = shell.works("build", "fw", "--json").document
+    assert built["compiler"] == "zig"
+    elf = project / "build" / board / "firmware.elf"
+    machine.append(Machine(BOARDS[board], tmp_path, image=elf))
+    host = machine[0].start()
+    status = host.install(BUNDLE)
+    assert (status.running, status.outcome) == (0, Reason.OK)
+    assert host.golden() == 2
+
+
+def test_the_posix_board_runs_the_application_of_the_project(shell: CommandLine) -> None:
+    project = new(shell, "posix")
+    main = project / "app" / "main.c"
+    main.write_text(main.read_text().replace("ht_firmware_start();", "return 23;"))
+    shell.works("build", "fw")
+    program = project / "build" / "posix" / "firmware.elf"
+    ran = subprocess.run([program, shell.here / "flash.bin"], check=False)
+    assert ran.returncode == 23
+
+
+def test_only_the_operators_of_its_models_are_in_it(
+    shell: CommandLine, tmp_path: Path, machine: list[Machine]
+) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    project = new(shell, "mps2-an386")
+    every = shell.works("build", "fw", "--json").document
+    few = shell.works("build", "fw", "--bundle", "digits.htb", "--json").document
+    names = {kernel["name"] for kernel in few["kernels"]}
+    assert "fully_connected" in names
+    assert "conv_2d" not in names
+    assert {"fully_connected", "conv_2d"} < {kernel["name"] for kernel in every["kernels"]}
+    assert few["flash"] < every["flash"]
+    layers = few["layers"]["digits@1.0.0"]
+    assert [layer["operator"] for layer in layers] == ["FullyConnected"] * 2
+    assert layers[1]["raw"] > layers[0]["raw"] > 0
+    assert (project / "models" / "digits.htb").read_bytes() == BUNDLE
+
+
+def test_the_report_adds_up(shell: CommandLine) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    new(shell, "microbit", "--bundle", "digits.htb")
+    found = shell.works("build", "fw", "--json").document
+    named = sum(part["flash"] for part in (*found["parts"], *found["kernels"]))
+    assert 0.9 * found["flash"] < named <= found["flash"]  # the rest is padding and literals
+    assert found["ram"] <= boards()["microbit"].ram
+    assert found["sections"]["pool"] == boards()["microbit"].pool
+    words = shell.works("build", "fw").out
+    assert "digits@1.0.0" in words
+    assert "fully_connected" in words
+
+
+def test_the_boards_are_listed_with_what_is_known_of_them(shell: CommandLine) -> None:
+    found = shell.works("firmware", "list", "--json").document
+    by_name = {board["name"]: board for board in found["boards"]}
+    assert {*BOARDS, "posix", "rp2040", "stm32f4"} == by_name.keys()
+    assert by_name["stm32f4"]["slot"] == 384 << 10
+    words = shell.works("firmware", "list").out
+    assert all(name in words for name in (*by_name, "zephyr", "android"))
+
+
+def test_the_models_of_deploy_toml_are_taken_unasked(shell: CommandLine) -> None:
+    (shell.here / "deploy.toml").write_text(
+        'version = 1\n[project]\nname = "digits"\nrelease = "1.0.0"\n[model]\npath = "x.onnx"\n'
+        '[fleet]\nbroker = "mqtt://127.0.0.1"\n'
+    )
+    dist = shell.here / "dist"
+    dist.mkdir()
+    (dist / "digits-1.0.0-pi.htb").write_bytes(make_bundle("1.0.0", hardware="linux"))
+    (dist / "digits-1.0.0-mcu.htb").write_bytes(BUNDLE)
+    project = new(shell, "microbit")
+    assert [path.name for path in (project / "models").iterdir()] == ["digits-1.0.0-mcu.htb"]
+
+
+def left(shell: CommandLine) -> list[str]:
+    return sorted(path.name for path in shell.here.iterdir() if path.name != "home")
+
+
+def refuses(shell: CommandLine, *words: str) -> Ran:
+    return shell.run("firmware", "new", *words, "--monocypher", str(monocypher()))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status", "said"),
+    [
+        pytest.param(("rp2400",), "HT104", 2, "did you mean 'rp2040'?", id="unknown board"),
+        pytest.param(("posix", "."), "HT106", 2, "exists already", id="folder exists"),
+        pytest.param(("posix", "--bundle", "no.htb"), "HT211", 3, "no.htb", id="no bundle"),
+        pytest.param(("posix", "--key", "nobody"), "HT704", 6, "nobody.pub", id="no key"),
+        pytest.param(("posix", *("--key", "default") * 3), "HT104", 2, "two", id="three keys"),
+    ],
+)
+def test_a_project_that_cannot_be_made_leaves_nothing(
+    shell: CommandLine, words: tuple[str, ...], code: str, status: int, said: str
+) -> None:
+    before = left(shell)
+    assert said in refuses(shell, *words).refused(code, status)
+    assert left(shell) == before
+
+
+def test_a_full_disk_leaves_no_half_of_a_project(shell: CommandLine) -> None:
+    before = left(shell)
+    words = ("firmware", "new", "posix", "fw", "--monocypher", str(monocypher()))
+    shell.run(*words, limits=("prlimit", "--fsize=8192")).refused("HT603", 5)
+    assert left(shell) == before
+
+
+def test_a_folder_without_monocypher_is_refused(shell: CommandLine) -> None:
+    ran = shell.run("firmware", "new", "posix", "fw", "--monocypher", str(shell.here))
+    assert "monocypher.c" in ran.refused("HT107", 2)
+
+
+def test_what_is_no_project_is_not_built(shell: CommandLine) -> None:
+    assert "holds no firmware project" in shell.run("build", "home").refused("HT108", 2)
+
+
+def test_a_mistake_in_the_application_is_named_by_line(shell: CommandLine) -> None:
+    project = new(shell, "posix")
+    (project / "app" / "main.c").write_text("int main(void) {\n    return nothing;\n}\n")
+    said = shell.run("build", "fw").refused("HT109", 2)
+    assert "fw/app/main.c:2:12" in said
+    assert "nothing" in said
+    (project / "app" / "main.c").write_text("void f(void);\nint main(void) { f(); return 0; }\n")
+    assert "no source file defines f" in shell.run("build", "fw").refused("HT109", 2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "ballast", "said"),
+    [
+        pytest.param("POOL_SIZE := 32\n", 40, "digits@1.0.0 needs", id="pool"),
+        pytest.param("SLOT_SIZE := 0x400\n", 40, "more than a slot of posix", id="slot"),
+    ],
+)
+def test_a_model_that_does_not_fit_stops_the_build(
+    shell: CommandLine, setting: str, ballast: int, said: str
+) -> None:
+    project = new(shell, "posix", "--bundle", "digits.htb")
+    if setting.startswith("POOL"):
+        path = project / "project.mk"
+        path.write_text(path.read_text().replace("POOL_SIZE ?=", f"{setting}#"))
+    else:
+        path = project / "ports" / "posix" / "board.mk"
+        path.write_text(path.read_text().replace("SLOT_SIZE :=", f"{setting}#"))
+    assert said in shell.run("build", "fw").refused("HT503", 4)
+
+
+def test_a_firmware_larger_than_its_board_says_by_how_much(shell: CommandLine) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    project = new(shell, "microbit")
+    settings = project / "project.mk"
+    settings.write_text(settings.read_text().replace("8192", "16384"))
+    said = shell.run("build", "fw").refused("HT503", 4)
+    assert "passes the end of microbit's RAM by" in said
+
+
+def test_a_kernel_that_the_project_lacks_is_named(shell: CommandLine) -> None:
+    project = new(shell, "posix", "--bundle", "digits.htb")
+    (project / "csrc" / "src" / "ht_operator_fully_connected.c").unlink()
+    said = shell.run("build", "fw").refused("HT301", 3)
+    assert "no kernel for fully_connected" in said
+
+
+def test_a_firmware_refuses_a_model_of_other_operators(
+    shell: CommandLine, tmp_path: Path, machine: list[Machine]
+) -> None:
+    """The table is the project's: here one that has only what the digits do not need."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    project = new(shell, "mps2-an386", "--bundle", "digits.htb")
+    table = project / "generated" / "ht_operators.c"
+    table.write_text(table.read_text().replace("[3]", "[4]").replace("fully_connected", "add"))
+    subprocess.run(["make", "-s", "-j2"], cwd=project, check=True)
+    elf = project / "build" / "mps2-an386" / "firmware.elf"
+    machine.append(Machine(BOARDS["mps2-an386"], tmp_path, image=elf))
+    with pytest.raises(RefusedError, match="OPERATOR, detail 3"):
+        machine[0].start().install(BUNDLE)
+
+
+def test_without_any_compiler_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/make" if name == "make" else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="arm-none-eabi-gcc") as refused:
+        find_toolchain(find_board("stm32f4"))
+    assert (refused.value.code, "hardtack[firmware]" in refused.value.todo) == ("HT105", True)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="make") as refused:
+        find_toolchain(find_board("posix"))
+    assert refused.value.code == "HT105"
