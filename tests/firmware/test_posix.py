@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import (
     NONE,
@@ -290,7 +291,7 @@ def test_telemetry_is_told_until_it_is_acknowledged(host: Host) -> None:
 def test_layers_and_log_are_told(host: Host) -> None:
     host.install(make_bundle("1.0.0", ballast=50))
     layers = LayersReply.decode(host.ask(Type.LAYERS, Layers(0, 100).encode()))
-    assert (layers.operators, len(layers.ticks)) == (2, 2)
+    assert (layers.operators, len(read_words(layers.data))) == (2, 2)
     log = LogReply.decode(host.ask(Type.LOG, u32(0)))
     assert log.data.endswith(b"on posix: slot A\n")
 

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_exchange import SLOW_S, Exchange
 from hardtack_agent.serial_line import Line
 from hardtack_agent.serial_link import PROTOCOL, Frame, Reason, Type
@@ -207,7 +208,7 @@ class Session:
             if reply is not None:
                 if reply.status:
                     raise RefusedError(Type.CHECK, reply)
-                there.extend(Check.decode_reply(reply.body))
+                there.extend(read_words(reply.body))
         return [i for i, crc in enumerate(wanted) if crc != there[i]]
 
     def golden(self, layers: Sequence[str] = ()) -> int:
