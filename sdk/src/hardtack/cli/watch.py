@@ -40,7 +40,8 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     store = open_store(settle(**flags))
     rows = _rows(store, back_s)
     if as_json:
-        click.echo(json.dumps({"models": rows}))
+        found = {"models": rows, "jobs": _jobs(store), "notes": _notes(store, back_s)}
+        click.echo(json.dumps(found))
     elif once and not rows:
         click.echo(f"no device has reported a prediction in the last {since}", err=True)
     elif once:
@@ -56,6 +57,27 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
 def _rows(store: Any, back_s: float) -> list[dict[str, Any]]:
     totals = store.totals(int(time.time() - back_s))
     return [row_of(device, window) for (device, _, _), window in sorted(totals.items())]
+
+
+def _jobs(store: Any) -> list[dict[str, Any]]:
+    """Return the last job of each device: how it stands, and the code when it went wrong."""
+    last = {job.device: job for job in store.jobs()}
+    return [
+        {
+            "device": job.device, "model": job.release, "state": job.state, "code": job.code,
+            "detail": job.detail, "done": job.done, "total": job.total,
+        }
+        for job in last.values()
+    ]  # fmt: skip
+
+
+def _notes(store: Any, back_s: float) -> list[dict[str, Any]]:
+    """Return what microcontrollers told besides: faults, logs, stack, ticks of each layer."""
+    found = store.notes(since_s=int(time.time() - back_s))
+    return [
+        {"device": device, "kind": note.kind, "time_s": note.time_s, **note.body}
+        for device, note in found
+    ]
 
 
 def row_of(device: str, window: Window) -> dict[str, Any]:

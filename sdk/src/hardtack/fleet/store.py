@@ -22,6 +22,7 @@ from hardtack.fleet.rows import (
     DeviceRow,
     JobRow,
     Version,
+    note_row,
     read_version,
     read_window,
     telemetry_row,
@@ -36,9 +37,11 @@ from hardtack_agent.messages import (
     Online,
     make_offer,
 )
-from hardtack_agent.telemetry import Window, merge
+from hardtack_agent.telemetry import Note, Record, Window, merge
 from hardtack_runtime.bundle import read_header
 from hardtack_runtime.errors import DeviceError
+
+_NOTES_PER_KIND = 100
 
 
 class Store:
@@ -261,13 +264,32 @@ class Store:
         return changed > 0 and event.state in FINAL_STATES
 
     def add_telemetry(
-        self, device: str, boot_id: bytes, records: Iterable[tuple[int, Window]]
+        self, device: str, boot_id: bytes, records: Iterable[tuple[int, Record]]
     ) -> None:
         """Commit records; one that is there already changes nothing."""
-        rows = [telemetry_row(device, boot_id, seq, window) for seq, window in records]
-        if rows:
-            insert = self._insert(schema.telemetry).values(rows).on_conflict_do_nothing()
-            self._write([insert])
+        windows, notes, kinds = [], [], set()
+        for seq, record in records:
+            if isinstance(record, Note):
+                notes.append(note_row(device, boot_id, seq, record))
+                kinds.add(record.kind)
+            else:
+                windows.append(telemetry_row(device, boot_id, seq, record))
+        writes = [
+            self._insert(table).values(rows).on_conflict_do_nothing()
+            for table, rows in ((schema.telemetry, windows), (schema.notes, notes))
+            if rows
+        ]
+        if writes:
+            self._write([*writes, *(_keep_newest(device, kind) for kind in sorted(kinds))])
+
+    def notes(self, device: str | None = None, since_s: int = 0) -> list[tuple[str, Note]]:
+        """Return (device, note) of every note since `since_s`, oldest first."""
+        table = schema.notes
+        query = sa.select(table).where(table.c.time_s >= since_s)
+        if device is not None:
+            query = query.where(table.c.device == device)
+        rows = self._read(query.order_by(table.c.time_s, table.c.device, table.c.seq))
+        return [(row.device, Note(row.kind, row.time_s, row.body)) for row in rows]
 
     def telemetry_keys(self, device: str) -> list[tuple[str, int]]:
         """Return (boot id, sequence number) of every record of a device."""
@@ -358,6 +380,14 @@ def _later(device: str, now: float) -> sa.ColumnElement[float]:
     newest = sa.select(sa.func.max(other.c.updated)).where(other.c.device == device)
     last = sa.func.coalesce(newest.scalar_subquery(), 0.0)
     return sa.case((last >= now, last + 0.001), else_=now)
+
+
+def _keep_newest(device: str, kind: str) -> Any:
+    table = schema.notes
+    ours = sa.and_(table.c.device == device, table.c.kind == kind)
+    newest = sa.select(table.c.time_s).where(ours).order_by(table.c.time_s.desc())
+    oldest = newest.offset(_NOTES_PER_KIND - 1).limit(1).scalar_subquery()
+    return table.delete().where(ours, table.c.time_s < oldest)
 
 
 def _open() -> sa.ColumnElement[bool]:
