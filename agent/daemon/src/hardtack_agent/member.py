@@ -129,7 +129,8 @@ class Member(abc.ABC):
         """Let go of what `begin` took."""
 
     def take_frame(self, payload: bytes) -> None:
-        """Take a frame of the serial protocol that came over MQTT; only boards know what it is."""
+        """Take a frame of the serial protocol that came over MQTT; only boards have a line."""
+        _log.debug("%s: no line for %d bytes", self.device, len(payload))
 
     # Work.
 

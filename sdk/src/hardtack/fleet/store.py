@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hardtack.fleet import schema
+from hardtack.fleet.database import failed, open_engine
 from hardtack.fleet.rows import (
     DeviceRow,
     JobRow,
@@ -56,14 +57,14 @@ class Store:
 
     def __init__(self, url: str | Path) -> None:
         self._offers: dict[str, Offer] = {}
-        self._reader = _open_engine(url)
+        self._reader = open_engine(url)
         self._writer = self._reader.execution_options(hardtack_writes=True)
         self._lite = self._reader.dialect.name == "sqlite"
         self._where = str(self._reader.url)
         try:
             schema.metadata.create_all(self._writer)
         except sa.exc.SQLAlchemyError as error:
-            raise _failed(self._where, error) from error
+            raise failed(self._where, error) from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -352,7 +353,7 @@ class Store:
             with self._writer.begin() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise _failed(self._where, error) from error
+            raise failed(self._where, error) from error
 
     def _write(self, statements: Iterable[Any]) -> int:
         with self._begin() as connection:
@@ -364,7 +365,7 @@ class Store:
             with self._reader.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise _failed(self._where, error) from error
+            raise failed(self._where, error) from error
 
     def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
         with self._look() as connection:
@@ -392,38 +393,3 @@ def _keep_newest(device: str, kind: str) -> Any:
 
 def _open() -> sa.ColumnElement[bool]:
     return schema.jobs.c.state.not_in(FINAL_STATES)
-
-
-def _open_engine(url: str | Path) -> sa.Engine:
-    if isinstance(url, Path) or "://" not in url:
-        path = Path(url)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError("HT614", str(path), f"cannot be made: {error.strerror}") from error
-        url = f"sqlite:///{path}"
-    try:
-        engine = sa.create_engine(url)
-    except (sa.exc.SQLAlchemyError, ImportError) as error:
-        raise DeviceError("HT614", str(url), f"is no database address: {error}") from error
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN is deferred: of two writers that both read first one would then fail.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("hardtack_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _failed(where: str, error: sa.exc.SQLAlchemyError) -> DeviceError:
-    reason = str(getattr(error, "orig", None) or error).split("\n")[0]
-    return DeviceError("HT614", where, f"the fleet's database failed: {reason}")
