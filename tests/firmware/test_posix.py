@@ -36,14 +36,15 @@ from tests.firmware.host import Host, RefusedError, u32
 class Device:
     """The posix board as a process; it can be killed and started again on the same flash."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chip: str = "") -> None:
         self.flash = folder / "flash.bin"
+        self.chip = chip
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, port: int = 0) -> Host:
         """Start it, on any port or on this one, and connect."""
         self._process = subprocess.Popen(
-            [posix_firmware(), self.flash, str(port)], stdout=subprocess.PIPE, text=True
+            [posix_firmware(), self.flash, str(port), self.chip], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())

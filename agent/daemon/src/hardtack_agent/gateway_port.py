@@ -6,7 +6,6 @@ Source: SPEC section 8.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -46,11 +45,15 @@ RELAY_IDLE_S = 3.0
 RELAY_MOST_S = 900.0
 _TICK_S = 0.1
 _PROGRESS_S = 1.0
-_LINE_CODES = frozenset({"HT104", "HT616", "HT617", "HT618", "HT619", "HT620"})
+_VERDICTS = frozenset(
+    {"HT212", "HT501", "HT503", "HT606", "HT607", "HT611", "HT621", "HT622"}
+    | {"HT701", "HT702", "HT703", "HT705"}
+)
+"""What a board says of a bundle; anything else is trouble of the line or of this machine."""
 _log = logging.getLogger(__name__)
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The trial is no longer wanted, or the gateway ends."""
 
 
@@ -95,7 +98,7 @@ class Port:
         while not self._stopping.is_set():
             try:
                 self._serve()
-            except _Stopped:
+            except _StoppedError:
                 return
             except (HardtackError, LinkError, OSError, RefusedError) as error:
                 self._say(error)
@@ -107,7 +110,8 @@ class Port:
             self._failures += 1
 
     def _say(self, error: Exception) -> None:
-        code = error.code if isinstance(error, HardtackError) else "HT617"
+        line = "HT617" if isinstance(error, OSError) else "HT616"
+        code = error.code if isinstance(error, HardtackError) else line
         if self._troubles.new(f"{code} {self.address}"):
             _log.warning("%s: %s: %s", code, self.address, error)
 
@@ -121,8 +125,8 @@ class Port:
                 session.patience_s = 5 * GREET_S
                 self._work(Visit(session, board, self._stopping.is_set))
             finally:
-                self._gateway.release(name, self)
                 board.detach()
+                self._gateway.release(name, self)
 
     def _once(self) -> Callable[[], Line]:
         """Open the line the first time only: behind one that comes back may be another board."""
@@ -146,7 +150,7 @@ class Port:
             if visit.step() or time.monotonic() >= look_at:
                 visit.look()
                 look_at = time.monotonic() + self._gateway.settings.poll_s
-        raise _Stopped
+        raise _StoppedError
 
 
 class Visit:
@@ -221,7 +225,7 @@ class Visit:
             if not runs(status, wanted):
                 self._install(trial, bundle)
         except HardtackError as error:
-            if error.code in _LINE_CODES:
+            if error.code not in _VERDICTS:
                 raise
             _log.warning("%s: %s: %s", board.device, error.code, error)
             board.end_trial(trial, error)
@@ -237,7 +241,7 @@ class Visit:
         def progress(done: int, total: int) -> None:
             nonlocal told_at
             if self._stopping() or self.board.wanted() is not trial:
-                raise _Stopped
+                raise _StoppedError
             if done == total:  # what the reset would lose
                 drive(collect(self.board.spool.mark), self.session, self.board.spool)
                 self.board.tried = trial.job_id
@@ -248,7 +252,7 @@ class Visit:
         layers = unpack(bundle).manifest.layers
         try:
             self.session.install(bundle, again=False, layers=layers, progress=progress)
-        except _Stopped:
+        except _StoppedError:
             if self._stopping():
                 raise
             _log.info("%s: job %s is no longer wanted", self.board.device, trial.job_id)
@@ -307,8 +311,8 @@ def is_pattern(address: str) -> bool:
 
 def expand(address: str) -> list[str]:
     """Return the ports that a pattern matches now."""
-    folder, pattern = os.path.split(address)
+    root = Path(address).anchor
     try:
-        return sorted(str(path) for path in Path(folder or ".").glob(pattern))
+        return sorted(str(path) for path in Path(root).glob(address.removeprefix(root)))
     except (OSError, ValueError):
         return []
