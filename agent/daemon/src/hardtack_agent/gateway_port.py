@@ -33,7 +33,7 @@ from hardtack_agent.serial_session import Session, runs
 from hardtack_agent.spool import Spool
 from hardtack_agent.transport import backoff_s
 from hardtack_runtime.bundle import unpack
-from hardtack_runtime.errors import HardtackError
+from hardtack_runtime.errors import DeviceError, HardtackError
 
 if TYPE_CHECKING:
     from hardtack_agent.gateway import Gateway
@@ -110,10 +110,12 @@ class Port:
             self._failures += 1
 
     def _say(self, error: Exception) -> None:
-        line = "HT617" if isinstance(error, OSError) else "HT616"
-        code = error.code if isinstance(error, HardtackError) else line
-        if self._troubles.new(f"{code} {self.address}"):
-            _log.warning("%s: %s: %s", code, self.address, error)
+        if not isinstance(error, HardtackError):
+            code = "HT617" if isinstance(error, OSError) else "HT616"
+            error = DeviceError(code, self.address, str(error))
+        # The words differ from time to time, "3 s of silence"; the code is the same trouble.
+        if self._troubles.new(error.code):
+            _log.warning("%s: %s", error.code, error)
 
     def _serve(self) -> None:
         with Session(self._once(), self.address, patience_s=GREET_S, reconnect_s=0.0) as session:
