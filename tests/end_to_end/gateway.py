@@ -48,7 +48,7 @@ def online(store: Store, device: str) -> bool:
 
 
 def predict(port: int, labels: list[int], shown: list[int]) -> None:
-    """Run the model of a board as its application would: `shown` is what it sees, then the truth."""
+    """Run the model of a board as its application would, on what is `shown`, with the truth."""
     address = f"socket://127.0.0.1:{port}"
 
     def connect() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from hardtack.fleet.controller import Controller
 from hardtack.fleet.store import Store
-from tests.digit_bundles import STRANGER, make_bundle
+from tests.digit_bundles import make_bundle
 from tests.end_to_end.fleet import AgentProcess, until
 from tests.end_to_end.gateway import boards, online, predict, write_config
 from tests.firmware.cable import Cable
@@ -42,11 +41,53 @@ class Desk:
         predict(self.devices[name].port, labels, shown)
         self.cables[name].plug()
 
+    def swap(self, name: str, chip: str) -> None:
+        """Put another board on the same cable."""
+        self.cables[name].pull()
+        self.devices[name].kill()
+        folder = self._folder / f"board-{chip}"
+        folder.mkdir()
+        device = self.devices[name]
+        device.flash, device.chip = folder / "flash.bin", chip
+        device.start().line.close()
+        self.cables[name].plug()
+
     def close(self) -> None:
         for cable in self.cables.values():
             cable.close()
         for device in self.devices.values():
             device.kill()
+
+
+class Babbler:
+    """Something on a port that is no board of ours: it talks all the time."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = self._listener.accept()
+                self.calls += 1
+                threading.Thread(target=self._babble, args=(line,), daemon=True).start()
+
+    def _babble(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError), line:
+            while line.recv(4096):
+                line.sendall(os.urandom(64) + b"OK\r\n\0")
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def flash(port: int, bundle: bytes) -> None:
+    """Install a bundle as somebody with a cable would."""
+    with Session(partial(open_line, f"socket://127.0.0.1:{port}"), "board") as session:
+        session.install(bundle)
 
 
 @pytest.fixture
@@ -92,3 +133,196 @@ def test_two_boards_take_a_new_model_and_report_its_accuracy(
     layers = [note for _, note in store.notes("kitchen") if note.kind == "layers"]
     assert {note.body["model"] for note in layers} <= {"digits@1.0.0", "digits@1.1.0"}
     assert len(layers[-1].body["ticks"]) == 2
+
+
+def test_a_pulled_cable_shows_the_board_offline_and_an_update_waits_for_it(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    cable = desk.add("kitchen")
+    gateway(boards(("kitchen", cable)))
+    until(lambda: online(store, "kitchen"), why="the board")
+    cable.pull()
+    until(lambda: not online(store, "kitchen"), why="offline")
+    (job_id,) = controller.push(make_bundle("1.0.0"), ["kitchen"])
+    until(lambda: store.job(job_id).state == "trial", why="the download")
+    cable.plug()
+    (job,) = controller.wait([job_id], 30)
+    assert (job.state, job.attempt) == ("confirmed", 1)
+    until(lambda: online(store, "kitchen"), why="online")
+
+
+def test_an_agent_that_dies_takes_its_boards_offline(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    agent = gateway(boards(("kitchen", desk.add("kitchen"))))
+    for end in (agent.stop, agent.kill):
+        until(lambda: online(store, "kitchen"), why="online")
+        end()
+        until(lambda: not online(store, "kitchen"), why="offline")
+        agent.start()
+
+
+@pytest.mark.parametrize(
+    ("data", "state", "code", "said"),
+    [
+        pytest.param(
+            make_bundle("2.0.0", broken=True), "rolled_back", "HT606", "first in layer 0 (dense_0)",
+            id="other bits",
+        ),
+        pytest.param(make_bundle("2.0.0", key=STRANGER), "failed", "HT701", "", id="foreign key"),
+        pytest.param(make_bundle("2.0.0", hardware="linux"), "failed", "HT501", "", id="hardware"),
+        pytest.param(
+            make_bundle("2.0.0", ballast=8000), "failed", "HT503", "a slot 524288", id="too large"
+        ),
+        pytest.param(make_bundle("0.9.0"), "failed", "HT703", "never goes back", id="older"),
+        pytest.param(
+            make_bundle("0.9.0", name="other"), "rolled_back", "HT703", "or a newer one",
+            id="older than the floor of the board",
+        ),
+    ],
+)  # fmt: skip
+def test_a_bundle_that_must_not_run_does_not_and_the_board_says_why(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk,
+    data: bytes, state: str, code: str, said: str,
+) -> None:  # fmt: skip
+    gateway(boards(("kitchen", desk.add("kitchen"))))
+    controller.wait(controller.push(make_bundle("1.0.0"), ["kitchen"]), 30)
+    (job,) = controller.wait(controller.push(data, ["kitchen"]), 60)
+    assert (job.state, job.code) == (state, code), job
+    assert said in job.detail
+    desk.predict("kitchen", [1], [1])
+    until(lambda: any(window.samples for _, window in store.windows("kitchen")), why="telemetry")
+    assert [window.version for _, window in store.windows("kitchen")] == [(1, 0, 0)]
+
+
+def test_cuts_all_over_several_updates_lose_and_double_nothing(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    cable = desk.add("kitchen")
+    agent = gateway(boards(("kitchen", cable)))
+    made = 0
+    for patch in range(4):
+        # Short lives and long ones: below some 6 KB no chunk is ever whole, so some must be longer.
+        cable.cut_after = lambda number, patch=patch: 1 + (4099 * number + 887 * patch) % 12289  # type: ignore[misc]
+        cuts = cable.cuts
+        bundle = make_bundle(f"1.{patch}.0", ballast=150)
+        (job,) = controller.wait(controller.push(bundle, ["kitchen"]), 90)
+        assert (job.state, job.attempt) == ("confirmed", 1), job
+        assert cable.cuts > cuts
+        cable.cut_after = lambda number: 0
+        desk.predict("kitchen", [0, 1, 2], [0, 1, 3])
+        made += 3
+    until(lambda: sum(window.samples for _, window in store.windows()) >= made, why="telemetry")
+    assert sum(window.samples for _, window in store.windows()) == made
+    assert {window.version for _, window in store.windows()} == {(1, p, 0) for p in range(4)}
+    assert agent.alive()
+    print(f"{cable.cuts} cuts, {cable.connections} connections")
+
+
+def test_an_agent_killed_again_and_again_in_mid_transfer_goes_on(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    cable = desk.add("kitchen")
+    agent = gateway(boards(("kitchen", cable)))
+    until(lambda: online(store, "kitchen"), why="the board")
+    (job_id,) = controller.push(make_bundle("1.0.0", ballast=5000), ["kitchen"])
+    for kill in range(5):  # more often than a Linux device would try a bundle
+        seen = cable.carried
+        until(lambda: cable.carried > seen + 40_000, why="some chunks")  # noqa: B023
+        assert not store.job(job_id).ended, kill
+        agent.kill()
+        agent.start()
+    (job,) = controller.wait([job_id], 60)
+    assert job.state == "confirmed"
+    assert cable.carried < 2 * 5000 * 64, "what the board had was sent again"
+
+
+def test_a_board_flashed_by_hand_is_shown_with_the_bundle_it_has(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    cable = desk.add("kitchen")
+    bundle = make_bundle("3.2.1", ballast=100)
+    flash(desk.devices["kitchen"].port, bundle)
+    gateway(boards(("kitchen", cable)))
+    until(lambda: any(row.models for row in store.devices()), why="the model")
+    (row,) = (row for row in store.devices() if row.device == "kitchen")
+    assert row.models[0].sha256 == hashlib.sha256(bundle).hexdigest()
+    (job,) = controller.wait(controller.push(bundle, ["kitchen"]), 30)
+    assert (job.state, job.detail) == ("confirmed", "runs already")
+
+
+def test_another_chip_on_the_same_port_takes_over_the_name_and_gets_its_own_update(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    cable = desk.add("kitchen", chip="first chip")
+    agent = gateway(boards(("kitchen", cable)))
+    controller.wait(controller.push(make_bundle("2.0.0"), ["kitchen"]), 30)
+    desk.predict("kitchen", [1], [1])
+    until(lambda: len(store.windows("kitchen")) == 1, why="telemetry")
+    desk.swap("kitchen", chip="second chip")
+    until(lambda: not any(row.models for row in store.devices()), why="an empty board")
+    (job,) = controller.wait(controller.push(make_bundle("1.5.0"), ["kitchen"]), 30)
+    assert job.state == "confirmed"
+    desk.predict("kitchen", [1], [1])
+    until(lambda: len(store.windows("kitchen")) == 2, why="telemetry")
+    assert agent.log.count("is another chip") == 1
+
+
+def test_what_is_wrong_with_a_port_is_said_once_and_harms_no_other(
+    controller: Controller, store: Store, gateway: Gateway, desk: Desk, tmp_path: Path
+) -> None:
+    good = desk.add("good", chip="good")
+    twin = desk.add("twin", chip="same")
+    desk.add("double", chip="same")
+    nameless = desk.add("nameless")
+    stranger = Babbler()
+    (tmp_path / "closed").touch(0o000)
+    ports = [
+        good.address, twin.address, desk.cables["double"].address, nameless.address,
+        stranger.address, "socket://127.0.0.1:9", str(tmp_path / "missing"), str(tmp_path / "closed"),
+    ]  # fmt: skip
+    agent = gateway(f"ports = {json.dumps(ports)}")
+    name = "posix-" + b"good".ljust(6, b"\0").hex()
+    until(lambda: online(store, name), why="the good board")
+    until(lambda: agent.log.count("HT623") >= 2, why="the twin and the nameless")
+    until(lambda: "HT616: " + stranger.address in agent.log, 40, why="the stranger")
+    (job,) = controller.wait(controller.push(make_bundle("1.0.0"), [name]), 30)
+    assert job.state == "confirmed"
+    until(lambda: stranger.calls >= 2, 60, why="another try")
+    log = agent.log
+    assert "answers at" in log
+    assert "has no name" in log
+    assert f"HT617: {tmp_path / 'missing'}" in log
+    for line in {line.partition("WARNING")[2] for line in log.splitlines() if "WARNING" in line}:
+        assert log.count(line.partition(" (")[0]) <= 1, line
+    stranger.close()
+
+
+def test_frames_over_mqtt_flash_a_board_from_afar(
+    controller: Controller, broker: EmbeddedBroker, store: Store, gateway: Gateway, desk: Desk,
+    cli: CommandLine,
+) -> None:  # fmt: skip
+    keys = cli.home / "config" / "hardtack" / "keys"
+    keys.mkdir(parents=True)
+    KEY.verify_key.save(keys / "default.pub")
+    (cli.here / "digits.htb").write_bytes(make_bundle("1.0.0", ballast=200))
+    gateway("remote = true\n" + boards(("kitchen", desk.add("kitchen"))))
+    until(lambda: online(store, "kitchen"), why="the board")
+    words = ("flash", "digits.htb", "--device", "mqtt:kitchen", "--broker", broker.url)
+    ran = cli.works(*words)
+    assert "runs digits@1.0.0 from slot A; 2 golden vectors: same bits" in ran.out
+    until(lambda: any(row.models for row in store.devices()), why="the model")
+    (job,) = controller.wait(controller.push(make_bundle("1.1.0"), ["kitchen"]), 30)
+    assert job.state == "confirmed"
+
+
+def test_without_remote_nobody_gets_a_line(
+    controller: Controller, broker: EmbeddedBroker, store: Store, gateway: Gateway, desk: Desk
+) -> None:
+    gateway(boards(("kitchen", desk.add("kitchen"))))
+    until(lambda: online(store, "kitchen"), why="the board")
+    line = partial(MqttLine, broker.url, "default", "kitchen", Tls())
+    with Session(line, "mqtt:kitchen", patience_s=1.0) as session:
+        with pytest.raises(DeviceError) as silent:
+            session.hello()
+        assert silent.value.code == "HT616"

@@ -13,14 +13,15 @@ class Cable:
 
     Attributes:
         carried: Bytes the host has sent, over all connections.
-        cut_every: Cut after so many further bytes from the host, each time; 0 for never.
+        cut_after: Bytes from the host after which connection number n, from 0, is cut; 0 for never.
         cuts: How often it was cut.
         plugged: False: who connects is hung up on at once.
     """
 
-    def __init__(self, device_port: Callable[[], int], cut_every: int = 0) -> None:
+    def __init__(self, device_port: Callable[[], int]) -> None:
         self.carried = 0
-        self.cut_every = cut_every
+        self.cut_after: Callable[[int], int] = lambda number: 0
+        self.connections = 0
         self.cuts = 0
         self.plugged = True
         self._device_port = device_port
@@ -68,10 +69,11 @@ class Cable:
                 threading.Thread(target=self._to_host, args=(far, near), daemon=True).start()
 
     def _to_device(self, near: socket.socket, far: socket.socket) -> None:
-        left = self.cut_every
+        left = limit = self.cut_after(self.connections)
+        self.connections += 1
         with contextlib.suppress(OSError):
             while data := near.recv(4096):
-                if self.cut_every and len(data) >= left:
+                if limit and len(data) >= left:
                     far.sendall(data[:left])
                     self.carried += left
                     self.cuts += 1
