@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hardtack.fleet.broker import EmbeddedBroker
 from hardtack.fleet.controller import Controller
 from hardtack.fleet.store import Store
-from tests.digit_bundles import make_bundle
+from hardtack_agent.serial_line import open_line
+from hardtack_agent.serial_mqtt import MqttLine
+from hardtack_agent.serial_session import Session
+from hardtack_agent.transport import Tls
+from hardtack_runtime.errors import DeviceError
+from tests.digit_bundles import KEY, STRANGER, make_bundle
+from tests.end_to_end.command import CommandLine
 from tests.end_to_end.fleet import AgentProcess, until
 from tests.end_to_end.gateway import boards, online, predict, write_config
 from tests.firmware.cable import Cable
@@ -279,7 +293,8 @@ def test_what_is_wrong_with_a_port_is_said_once_and_harms_no_other(
     (tmp_path / "closed").touch(0o000)
     ports = [
         good.address, twin.address, desk.cables["double"].address, nameless.address,
-        stranger.address, "socket://127.0.0.1:9", str(tmp_path / "missing"), str(tmp_path / "closed"),
+        stranger.address, "socket://127.0.0.1:9", str(tmp_path / "missing"),
+        str(tmp_path / "closed"),
     ]  # fmt: skip
     agent = gateway(f"ports = {json.dumps(ports)}")
     name = "posix-" + b"good".ljust(6, b"\0").hex()
