@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -14,6 +15,7 @@ class Cable:
     Attributes:
         carried: Bytes the host has sent, over all connections.
         cut_after: Bytes from the host after which connection number n, from 0, is cut; 0 for never.
+        byte_s: Seconds a byte from the host takes.
         cuts: How often it was cut.
         plugged: False: who connects is hung up on at once.
     """
@@ -22,6 +24,7 @@ class Cable:
         self.carried = 0
         self.cut_after: Callable[[int], int] = lambda number: 0
         self.connections = 0
+        self.byte_s = 0.0
         self.cuts = 0
         self.plugged = True
         self._device_port = device_port
@@ -73,6 +76,7 @@ class Cable:
         self.connections += 1
         with contextlib.suppress(OSError):
             while data := near.recv(4096):
+                time.sleep(len(data) * self.byte_s)
                 if limit and len(data) >= left:
                     far.sendall(data[:left])
                     self.carried += left
