@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from hardtack_agent import topics
 from hardtack_agent.config import AgentConfig
 from hardtack_agent.gateway_board import Board, Facts
 from hardtack_agent.gateway_port import Port, expand, is_pattern
@@ -51,7 +52,7 @@ class Gateway:
         folder = self._config.state_dir / "boards"
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             facts = Facts.load(path)
-            if facts is not None:
+            if facts is not None and topics.is_name(path.name):
                 try:
                     self._member(path.name, facts)
                 except HardtackError as error:

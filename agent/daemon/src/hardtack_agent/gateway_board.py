@@ -20,6 +20,7 @@ from hardtack_agent.events import Phase, Report, Result, Runs, RunTrial, SlotRec
 from hardtack_agent.files import DiskFiles
 from hardtack_agent.member import Member
 from hardtack_agent.serial_messages import HelloReply, bundle_id
+from hardtack_agent.slots import disk_error
 from hardtack_runtime.bundle import Header, read_header, verify
 from hardtack_runtime.errors import GateError, HardtackError, TrustError
 from hardtack_runtime.signing import Keyring
@@ -73,12 +74,19 @@ class Facts:
             return None
 
     def save(self, folder: Path) -> None:
-        """Replace the file; raises OSError."""
+        """Replace the file.
+
+        Raises:
+            DeviceError: HT603, HT612.
+        """
         files, new = DiskFiles(), folder / f"{FACTS}.new"
-        files.write(new, json.dumps({"v": _FACTS_VERSION, **asdict(self)}).encode())
-        files.sync(new)
-        files.rename(new, folder / FACTS)
-        files.sync_directory(folder)
+        try:
+            files.write(new, json.dumps({"v": _FACTS_VERSION, **asdict(self)}).encode())
+            files.sync(new)
+            files.rename(new, folder / FACTS)
+            files.sync_directory(folder)
+        except OSError as error:
+            raise disk_error(new, error) from error
 
 
 class Board(Member):
@@ -151,7 +159,8 @@ class Board(Member):
 
     def take_frame(self, payload: bytes) -> None:
         """Keep a frame for the port; one too many is lost, as on any line."""
-        if self.config.gateway is not None and self.config.gateway.remote and self.present:
+        gateway = self.config.gateway
+        if gateway is not None and gateway.remote and self.present and self.wanted() is None:
             try:
                 self.frames.put_nowait(payload)
             except queue.Full:
@@ -181,7 +190,7 @@ class Board(Member):
         """It answers; another chip than before takes over its name and nothing else.
 
         Raises:
-            OSError: what is known of it cannot be saved.
+            DeviceError: HT603, HT612, what is known of it cannot be saved.
         """
         facts = Facts.of(about)
         replaced = self.facts.chip != facts.chip

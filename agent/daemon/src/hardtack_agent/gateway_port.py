@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hardtack_agent.events import RunTrial, SlotRecord
 from hardtack_agent.gateway_board import Board, record_of
 from hardtack_agent.gateway_rules import (
+    ALL_WINDOWS,
     Ask,
     Pieces,
     Relay,
@@ -27,7 +28,7 @@ from hardtack_agent.gateway_rules import (
 )
 from hardtack_agent.serial_line import SOCKET, Line, open_line
 from hardtack_agent.serial_link import LinkError, Type
-from hardtack_agent.serial_messages import NONE, HelloReply, Read, Slot, StatusReply, bundle_id
+from hardtack_agent.serial_messages import NONE, HelloReply, Read, Slot, bundle_id
 from hardtack_agent.serial_refusal import RefusedError, explain
 from hardtack_agent.serial_session import Session, runs
 from hardtack_agent.spool import Spool
@@ -143,14 +144,15 @@ class Port:
         return connect
 
     def _work(self, visit: Visit) -> None:
-        visit.look()
+        visit.look(changed=True)
         _log.info("%s is at %s", visit.board.device, self.address)
         self._failures = 0
         self._troubles.over()
         look_at = time.monotonic() + self._gateway.settings.poll_s
         while not self._stopping.is_set():
-            if visit.step() or time.monotonic() >= look_at:
-                visit.look()
+            changed = visit.step()
+            if changed or time.monotonic() >= look_at:
+                visit.look(changed=changed)
                 look_at = time.monotonic() + self._gateway.settings.poll_s
         raise _StoppedError
 
@@ -170,16 +172,23 @@ class Visit:
         self._stopping = stopping
         self._runs: bytes | None = None
         self._boots = 0
+        self._collect_at = 0.0
 
-    def look(self) -> StatusReply:
-        """Take what the board has to tell, and see what it runs."""
-        spool = self.board.spool
-        if spool.full:
-            about, status = self.session.hello(), self.session.status()
-        else:
-            about, status = drive(collect(spool.mark), self.session, spool)
+    def look(self, *, changed: bool) -> None:
+        """See what the board runs; in each telemetry period, take what it has to tell.
+
+        Args:
+            changed: It may be in another boot, or run another model.
+        """
+        spool, now = self.board.spool, time.monotonic()
+        if (changed or now >= self._collect_at) and not spool.full:
+            self._collect_at = now + self.board.config.telemetry_period_s
+            most = ALL_WINDOWS if changed else 1
+            about, status = drive(collect(spool.mark, most), self.session, spool)
             drive(notes(about, status, spool.mark), self.session, spool)
             self.board.do(self.board.telemetry_waits)
+        else:
+            about, status = self.session.hello(), self.session.status()
         self._boots = self.session.exchange.boots
         slot = status.slots[status.running] if status.running != NONE else None
         id_ = slot.id if slot is not None else b""
@@ -187,7 +196,6 @@ class Visit:
             record = self._record_of(about, status.running, slot) if slot is not None else None
             self.board.runs(slot.name if slot is not None else "", record, id_)
             self._runs = id_
-        return status
 
     def step(self) -> bool:
         """Do what is to be done now, or wait a little; True when the board may be another since."""

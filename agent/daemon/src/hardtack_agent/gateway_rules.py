@@ -18,17 +18,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardtack_agent import serial_messages as body
+from hardtack_agent import topics
 from hardtack_agent.config import BoardConfig, GatewayConfig
 from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_link import PROTOCOL, REPLY, LinkError, Type, decode_frame
 from hardtack_agent.serial_messages import NONE, HelloReply, StatusReply, TelemetryReply
 from hardtack_agent.serial_refusal import RefusedError
 from hardtack_agent.spool import Mark
-from hardtack_agent.telemetry import Note, Record, Window
+from hardtack_agent.telemetry import LATENCY_EDGES_US, MAX_CLASSES, Note, Record, Window
 from hardtack_runtime.errors import DeviceError
 
-MOST_WINDOWS = 3
-"""Windows taken at once: a board that predicts all the time always has another one."""
+ALL_WINDOWS = 3
+"""Windows that are all there are: a board that predicts all the time always has another one."""
 _RESETS = 4
 
 
@@ -76,14 +77,17 @@ def name_of(config: GatewayConfig, port: str, about: HelloReply) -> str:
             "HT623", port, f"a {about.hardware} board without a chip id has no name",
             "give it one: [[gateway.devices]] with `name` and `port`",
         )  # fmt: skip
-    return f"{about.hardware}-{chip[:12]}"
+    name = f"{about.hardware}-{chip[:12]}"
+    if not topics.is_name(name):
+        raise DeviceError("HT623", port, f"{name!r} cannot be a name", "give it another one")
+    return name
 
 
 def _is_at(board: BoardConfig, port: str) -> bool:
     return board.port is None or board.port == port or fnmatch.fnmatchcase(port, board.port)
 
 
-def collect(marks: Marks, most: int = MOST_WINDOWS) -> Script:
+def collect(marks: Marks, most: int = ALL_WINDOWS) -> Script:
     """Take the windows a board has; returns its HELLO and STATUS.
 
     A window belongs to the boot that HELLO names before and after it; else the board was reset in
@@ -91,7 +95,7 @@ def collect(marks: Marks, most: int = MOST_WINDOWS) -> Script:
 
     Args:
         marks: How far a board was read: (boot_id, what).
-        most: Windows at most.
+        most: Windows at most; each question closes one.
     """
     resets = taken = 0
     while True:
@@ -105,11 +109,13 @@ def collect(marks: Marks, most: int = MOST_WINDOWS) -> Script:
             if resets > _RESETS:
                 return about, status
             continue
-        if window.sequence == 0 or taken >= most:
+        if window.sequence == 0:
             return about, status
         mark = Mark(about.boot_id, "window", window.sequence)
         yield Take(window_of(window, status, time.time()), mark, numbered=True)
         taken += 1
+        if taken == most:
+            return about, status
 
 
 def _hello() -> Script:
@@ -126,15 +132,20 @@ def window_of(told: TelemetryReply, status: StatusReply, now_s: float) -> Window
         now_s: Seconds since 1970.
     """
     slot = status.slots[status.running] if status.running != NONE else None
-    name, version = (slot.name, slot.version) if slot is not None else ("none", (0, 0, 0))
+    name, version = (slot.name, slot.version) if slot is not None else ("", (0, 0, 0))
     start, end = (
         max(0, int(now_s - ((told.now_ms - at) % 2**32) / 1000))
         for at in (told.first_ms, told.last_ms)
     )
     return Window(
-        name, version, told.model_id, start, end, told.predictions, told.errors, told.labelled,
-        told.correct, told.latency_sum_us, told.latency, told.classes,
+        name or "none", version, told.model_id, start, end, told.predictions, told.errors,
+        told.labelled, told.correct, told.latency_sum_us,
+        _counts(told.latency, len(LATENCY_EDGES_US) + 1), _counts(told.classes, MAX_CLASSES),
     )  # fmt: skip
+
+
+def _counts(found: dict[int, int], cells: int) -> dict[int, int]:
+    return {cell: count for cell, count in found.items() if cell < cells and count}
 
 
 def notes(about: HelloReply, status: StatusReply, marks: Marks) -> Script:

@@ -170,6 +170,12 @@ class Member(abc.ABC):
         self.spool.close()
         self._lock.close()
 
+    def abandon(self) -> None:
+        """Let go of everything, so that another may be made in its place."""
+        self.connection.stop()
+        self.spool.close()
+        self._lock.close()
+
     def _wait_and_work(self) -> None:
         wake = min(self._flush_at, self._resend_at, self._ask_at)
         try:
@@ -329,8 +335,10 @@ def in_thread(member: Member) -> threading.Thread:
             member.run()
         except HardtackError as error:
             _log.error("%s: %s: %s", member.device, error.code, error)
+            member.abandon()
         except Exception:
             _log.exception("%s: a fault of ours ended it", member.device)
+            member.abandon()
 
     thread = threading.Thread(target=work, name=member.device, daemon=True)
     thread.start()

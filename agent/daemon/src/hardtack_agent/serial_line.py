@@ -119,7 +119,10 @@ def import_pyserial() -> Any:
         import serial
     except ImportError as error:
         raise ConfigError(
-            "HT105", "pyserial", "is not installed", "pip install 'hardtack[flash]'"
+            "HT105",
+            "pyserial",
+            "is not installed",
+            "pip install 'hardtack[flash]', or 'hardtack-agent[gateway]'",
         ) from error
     return serial
 

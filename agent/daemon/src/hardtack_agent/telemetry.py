@@ -23,7 +23,7 @@ SCHEMA = 1
 MAX_CLASSES = 4096
 """Classes that are counted one by one; a model may have more."""
 _MAX_COUNT = 2**63
-_MAX_NOTE = 16384
+_MAX_NOTE = 32768
 NOTE_KINDS = ("fault", "log", "health", "layers")
 
 LATENCY_EDGES_US = tuple(int(8 * 2 ** (k / 2)) for k in range(48))
