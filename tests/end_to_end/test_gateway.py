@@ -370,3 +370,30 @@ def test_without_remote_nobody_gets_a_line(
         with pytest.raises(DeviceError) as silent:
             session.hello()
         assert silent.value.code == "HT616"
+
+
+def test_the_command_line_runs_a_gateway_and_watch_says_why_a_board_refused(
+    broker: EmbeddedBroker, controller: Controller, store: Store, cli: CommandLine, desk: Desk,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    KEY.verify_key.save(tmp_path / "keys" / "fleet.pub")
+    config = write_config(tmp_path, boards(("kitchen", desk.add("kitchen"))))
+    cli.start("agent", "--config", config, "--broker", broker.url)
+    until(lambda: online(store, "kitchen") and online(store, "pi-1"), why="agent and board")
+    bad = make_bundle("1.0.0", broken=True)
+    controller.wait(controller.push(bad, ["kitchen"]), 30)
+    fleet = ("--broker", broker.url, "--store", str(tmp_path / "fleet.db"))
+    out = cli.works("watch", "--once", *fleet).out
+    assert "kitchen  digits@1.0.0: rolled_back, HT606" in out
+    (job,) = cli.works("watch", "--json", *fleet).document["jobs"]
+    assert (job["device"], job["state"], job["code"]) == ("kitchen", "rolled_back", "HT606")
+
+
+def test_a_gateway_that_is_wrongly_configured_is_refused_with_its_place(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, "ports = ['socket://nowhere']")
+    message = cli.run("agent", "--config", config).refused("HT104", 2)
+    assert "`gateway.ports.0`" in message
+    assert f"{config}:9:1" in message
+    assert cli.run("agent").status == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from hardtack.fleet.broker import EmbeddedBroker
 from hardtack.fleet.controller import Controller
 from hardtack.fleet.store import Store
+from hardtack_agent.serial_line import open_line
+from hardtack_agent.serial_session import Session
 from tests.digit_bundles import KEY, make_bundle
 from tests.end_to_end.command import CommandLine
 from tests.end_to_end.fleet import AgentProcess, until
@@ -17,6 +20,7 @@ from tests.end_to_end.gateway import boards, online, predict, write_config
 from tests.firmware.cable import Cable
 from tests.firmware.qemu import BOARDS, Machine
 
+FAULT = Path(__file__).parents[1] / "firmware" / "fault_main.c"
 NAMES = ("mps2-an386", "mps3-an547")
 
 
@@ -64,3 +68,28 @@ def test_two_arm_boards_take_a_pushed_model_and_watch_shows_their_accuracy(
             cable.close()
         for machine in machines:
             machine.kill()
+
+
+def test_a_fault_reaches_watch_with_its_operator_and_is_cleared_on_the_board(
+    controller: Controller, broker: EmbeddedBroker, store: Store, cli: CommandLine,
+    new_agent: Callable[..., AgentProcess], tmp_path: Path,
+) -> None:  # fmt: skip
+    folder = tmp_path / "board"
+    folder.mkdir()
+    machine = Machine(BOARDS["mps2-an386"], folder, app=FAULT)
+    line = machine.start().line
+    port = line.getpeername()[1]
+    line.close()
+    cable = Cable(lambda: port)
+    try:
+        new_agent("--config", str(write_config(tmp_path, boards(("m4", cable)))))
+        until(lambda: any(note.kind == "fault" for _, note in store.notes("m4")), 60, "the fault")
+        fleet = ("--broker", broker.url, "--store", str(tmp_path / "fleet.db"))
+        assert "m4  fault in layer 7: pc 0x" in cli.works("watch", "--once", *fleet).out
+        cable.pull()
+        with Session(partial(open_line, f"socket://127.0.0.1:{port}"), "m4") as session:
+            assert session.fault().id == 0
+        assert [note.kind for _, note in store.notes("m4")].count("fault") == 1
+    finally:
+        cable.close()
+        machine.kill()
