@@ -242,17 +242,22 @@ def test_an_agent_killed_again_and_again_in_mid_transfer_goes_on(
     cable = desk.add("kitchen")
     cable.byte_s = 5e-6
     agent = gateway(boards(("kitchen", cable)))
-    until(lambda: online(store, "kitchen"), why="the board")
-    bundle = make_bundle("1.0.0", ballast=4000)
+    controller.wait(controller.push(make_bundle("1.0.0"), ["kitchen"]), 30)
+    bundle = make_bundle("1.1.0", ballast=4000)
+    cable.carried = 0
     (job_id,) = controller.push(bundle, ["kitchen"])
     for kill in range(5):  # more often than a Linux device would try a bundle
         seen = cable.carried
         until(lambda: cable.carried > seen + 30_000, why="some chunks")  # noqa: B023
         assert not store.job(job_id).ended, kill
         agent.kill()
+        predict(desk.devices["kitchen"].port, [0, 1], [0, 2])
         agent.start()
     (job,) = controller.wait([job_id], 60)
     assert job.state == "confirmed"
+    until(lambda: sum(window.samples for _, window in store.windows()) >= 10, why="telemetry")
+    total = store.totals()["kitchen", "digits", (1, 0, 0)]
+    assert (total.samples, total.labelled, total.correct) == (10, 10, 5)
     assert cable.carried < 1.5 * len(bundle), "what the board had was sent again"
 
 

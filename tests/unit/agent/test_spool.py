@@ -170,3 +170,13 @@ def test_marks_are_bounded_and_the_newest_stay(tmp_path: Path) -> None:
         spool.take(EMPTY, Mark(boot.to_bytes(16, "big"), "window", 1), numbered=True)
     assert spool.mark((299).to_bytes(16, "big"), "window") == 1
     assert spool.mark((0).to_bytes(16, "big"), "window") == 0
+
+
+def test_gossip_of_boards_leaves_room_for_predictions_and_faults(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16), max_records=10)
+    for at in range(1, 20):
+        assert spool.take(Note("log", at, {"text": "x"}), Mark(BOARD, "log", at))
+    assert spool.waiting() == 5
+    assert spool.take(Note("fault", 1, {"pc": 1}), Mark(BOARD, "fault 1", 1))
+    assert spool.take(EMPTY, Mark(BOARD, "window", 1), numbered=True)
+    assert spool.waiting() == 7

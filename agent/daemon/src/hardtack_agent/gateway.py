@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from hardtack_agent import topics
 from hardtack_agent.config import AgentConfig
@@ -65,14 +66,16 @@ class Gateway:
         self._thread.join(_STOP_S)
         for port in self._ports.values():
             port.stop()
+        end = time.monotonic() + _STOP_S
         for port in self._ports.values():
-            port.join(_STOP_S)
+            port.join(max(0.0, end - time.monotonic()))
         with self._lock:
             boards = list(self._boards.values())
         for board, _ in boards:
             board.stop()
+        end = time.monotonic() + _STOP_S
         for _, thread in boards:
-            thread.join(_STOP_S)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def claim(self, name: str, port: Port, about: HelloReply) -> Board:
         """Give a board to the port it answers at.

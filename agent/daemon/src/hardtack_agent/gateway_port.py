@@ -30,7 +30,7 @@ from hardtack_agent.serial_line import SOCKET, Line, open_line
 from hardtack_agent.serial_link import LinkError, Type
 from hardtack_agent.serial_messages import NONE, HelloReply, Read, Slot, bundle_id
 from hardtack_agent.serial_refusal import RefusedError, explain
-from hardtack_agent.serial_session import Session, runs
+from hardtack_agent.serial_session import PATIENCE_S, TRIAL_S, Session, runs
 from hardtack_agent.spool import Spool
 from hardtack_agent.transport import backoff_s
 from hardtack_runtime.bundle import unpack
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from hardtack_agent.gateway import Gateway
 
 GREET_S = 3.0
+"""First patience with a port; it doubles with each try, for boards that start slowly."""
+LONGEST_GREET_S = 30.0
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 RELAY_IDLE_S = 3.0
@@ -119,13 +121,14 @@ class Port:
             _log.warning("%s: %s", error.code, error)
 
     def _serve(self) -> None:
-        with Session(self._once(), self.address, patience_s=GREET_S, reconnect_s=0.0) as session:
+        patience_s = min(GREET_S * 2 ** min(self._failures, 8), LONGEST_GREET_S)
+        with Session(self._once(), self.address, patience_s=patience_s, reconnect_s=0) as session:
             about = session.hello()
             name = name_of(self._gateway.settings, self.address, about)
             board = self._gateway.claim(name, self, about)
             try:
                 board.attach(about)
-                session.patience_s = 5 * GREET_S
+                session.patience_s = PATIENCE_S
                 self._work(Visit(session, board, self._stopping.is_set))
             finally:
                 board.detach()
@@ -255,6 +258,8 @@ class Visit:
             if done == total:  # what the reset would lose
                 drive(collect(self.board.spool.mark), self.session, self.board.spool)
                 self.board.tried = trial.job_id
+                # Opening a port resets many a board: do not hang up on one in the middle of it.
+                self.session.patience_s = TRIAL_S
             if done == total or time.monotonic() >= told_at:
                 told_at = time.monotonic() + _PROGRESS_S
                 self.board.progress(trial, done, total)
@@ -266,6 +271,8 @@ class Visit:
             if self._stopping():
                 raise
             _log.info("%s: job %s is no longer wanted", self.board.device, trial.job_id)
+        finally:
+            self.session.patience_s = PATIENCE_S
 
     def _relay(self) -> None:
         """Lend the line to a host on MQTT, until it is silent or a trial wants it."""

@@ -282,7 +282,10 @@ class Member(abc.ABC):
     def report(self, report: Report) -> None:
         """Tell the server how a job stands."""
         result = report.result
-        _log.info("job %s: %s %s", result.job_id, result.state, result.detail)
+        level = logging.DEBUG if 0 < report.done < report.total else logging.INFO
+        _log.log(
+            level, "%s: job %s: %s %s", self.device, result.job_id, result.state, result.detail
+        )
         event = JobEvent(
             job_id=result.job_id, boot_id=self.boot_id.hex, state=result.state,
             attempt=result.attempt, code=result.code, detail=result.detail[:500],

@@ -28,7 +28,7 @@ from pathlib import Path
 import cbor2
 
 from hardtack_agent import telemetry
-from hardtack_agent.telemetry import Outcome, Record, Window
+from hardtack_agent.telemetry import Note, Outcome, Record, Window
 from hardtack_runtime.errors import DeviceError
 
 _log = logging.getLogger(__name__)
@@ -166,6 +166,7 @@ class Spool:
         Args:
             record: What it told.
             mark: How far it is read with this; nothing happens when it was read so far before.
+                A note that is no fault is dropped, but marked, while half of `max_records` wait.
             numbered: The record is of boot `mark.source` with the sequence number `mark.value`;
                 else it gets a number of ours.
 
@@ -187,7 +188,9 @@ class Spool:
                         "DELETE FROM marks WHERE rowid <= (SELECT max(rowid) FROM marks) - ?",
                         (_MARKS,),
                     )
-                    if numbered:
+                    if self._crowds_out(record):
+                        pass
+                    elif numbered:
                         self._enter(mark.source)
                         self._insert(mark.source, mark.value, record)
                     else:
@@ -288,6 +291,11 @@ class Spool:
             "SELECT value FROM marks WHERE source = ? AND what = ?", (source, what)
         ).fetchone()
         return int(row[0]) if row is not None else 0
+
+    def _crowds_out(self, record: Record) -> bool:
+        """Whether this is gossip that would take the room of predictions."""
+        is_gossip = isinstance(record, Note) and record.kind != "fault"
+        return is_gossip and self._waiting() >= self._max_records // 2
 
     def _finish(self, record: Record) -> None:
         (seq,) = self._db.execute(
