@@ -15,6 +15,7 @@ class Cable:
     Attributes:
         carried: Bytes the host has sent, over all connections.
         cut_after: Bytes from the host after which connection number n, from 0, is cut; 0 for never.
+        cut_at: Cut when so many bytes were carried, once; 0 for never.
         byte_s: Seconds a byte from the host takes.
         cuts: How often it was cut.
         plugged: False: who connects is hung up on at once.
@@ -25,6 +26,7 @@ class Cable:
         self.cut_after: Callable[[int], int] = lambda number: 0
         self.connections = 0
         self.byte_s = 0.0
+        self.cut_at = 0
         self.cuts = 0
         self.plugged = True
         self._device_port = device_port
@@ -47,6 +49,11 @@ class Cable:
     def plug(self) -> None:
         """Plug it in."""
         self.plugged = True
+
+    def send(self, data: bytes) -> None:
+        """Send something to the device that is no word of the host's."""
+        with self._lock:
+            self._open[-1].sendall(data)
 
     def close(self) -> None:
         """Throw it away."""
@@ -77,6 +84,8 @@ class Cable:
         with contextlib.suppress(OSError):
             while data := near.recv(4096):
                 time.sleep(len(data) * self.byte_s)
+                if self.cut_at and self.carried + len(data) >= self.cut_at:
+                    limit, left, self.cut_at = 1, self.cut_at - self.carried, 0
                 if limit and len(data) >= left:
                     far.sendall(data[:left])
                     self.carried += left

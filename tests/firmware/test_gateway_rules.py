@@ -167,24 +167,24 @@ def test_a_reset_between_the_questions_puts_no_window_into_the_wrong_boot(
 ) -> None:
     spool = Spool(tmp_path / "spool.db", bytes(16))
 
-    def reset_before(script: rules.Script, victim: int) -> rules.Script:
+    def reset_before(script: rules.Script, victim: int, session: Session) -> rules.Script:
         action, asked = next(script), 0
         while True:
             if asked == victim:
-                yield rules.Ask(Type.RESET)
+                session.ask(Type.RESET)
+                session.run(sample(1).astype("int8").tobytes(), 1)
             asked += 1
             try:
                 action = script.send((yield action))
             except StopIteration as end:
                 return end.value
 
-    for victim in range(8):
+    for victim in range(4):  # after HELLO, STATUS, TELEMETRY, HELLO there is nothing more to ask
         with session_with(device) as session:
-            drive(reset_before(rules.collect(spool.mark), victim), session, spool)
-            session.hello()
-            session.run(sample(1).astype("int8").tobytes(), 1)
+            session.ask(Type.RESET)
+            drive(reset_before(rules.collect(spool.mark), victim, session), session, spool)
             drive(rules.collect(spool.mark), session, spool)
-    assert spool.totals().samples == 8
+        assert spool.totals().samples == victim + 1
     spool.close()
 
 
