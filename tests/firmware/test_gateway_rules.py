@@ -23,7 +23,7 @@ from hardtack_runtime.errors import DeviceError
 from tests.digit_bundles import make_bundle, sample
 from tests.firmware.test_posix import Device
 
-Collect = Callable[[rules.Marks], rules.Script]
+Collect = Callable[[rules.Marks, bytes], rules.Script]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def stopped_at(script: rules.Script, step: int) -> Generator[Any, Any, Any]:
             return end.value
 
 
-def acknowledges_before_it_keeps(marks: rules.Marks) -> rules.Script:
+def acknowledges_before_it_keeps(marks: rules.Marks, _chip: bytes) -> rules.Script:
     """The planted mutant: what a careless gateway would do."""
     hello = yield rules.Ask(Type.HELLO, body.Hello(1, bytes(range(16))).encode())
     boot = HelloReply.decode(hello).boot_id
@@ -128,13 +128,13 @@ def counted_by(collect: Collect, device: Device, folder: Path) -> tuple[int, int
             made += 3
             spool = Spool(folder / "spool.db", bytes([step]) * 16)
             try:
-                drive(stopped_at(collect(spool.mark), step), session, spool)
+                drive(stopped_at(collect(spool.mark, bytes(16)), step), session, spool)
                 finished = True
             except KilledError:
                 kills += 1
             spool.close()
             spool = Spool(folder / "spool.db", b"\xff" * 16)  # the next process takes what is left
-            drive(collect(spool.mark), session, spool)
+            drive(collect(spool.mark, bytes(16)), session, spool)
             spool.close()
         step += 1
     spool = Spool(folder / "spool.db", b"\xfe" * 16)
@@ -182,10 +182,26 @@ def test_a_reset_between_the_questions_puts_no_window_into_the_wrong_boot(
     for victim in range(4):  # after HELLO, STATUS, TELEMETRY, HELLO there is nothing more to ask
         with session_with(device) as session:
             session.ask(Type.RESET)
-            drive(reset_before(rules.collect(spool.mark), victim, session), session, spool)
-            drive(rules.collect(spool.mark), session, spool)
+            drive(
+                reset_before(rules.collect(spool.mark, bytes(16)), victim, session), session, spool
+            )
+            drive(rules.collect(spool.mark, bytes(16)), session, spool)
         assert spool.totals().samples == victim + 1
     spool.close()
+
+
+def test_a_cable_moved_to_another_board_in_mid_conversation_gives_it_no_window() -> None:
+    status = bytes(252)
+    window = TelemetryReply(1, 5, 0, 0, 0, 9, 1, 2, 3, CHIP, {}, {}).encode() + bytes(4)
+    ours, other = about().encode(), about(CHIP).encode()
+    for replies in ([other], [ours, status, window, other, other]):
+        script = rules.collect(lambda source, what: 0, bytes(16))
+        asked: Any = next(script)
+        with pytest.raises(DeviceError, match="answers where") as moved:
+            for reply in replies:
+                asked = script.send(reply)
+                assert isinstance(asked, rules.Ask)
+        assert moved.value.code == "HT623"
 
 
 def test_a_fault_is_kept_once_and_then_cleared() -> None:

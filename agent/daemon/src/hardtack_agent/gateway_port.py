@@ -173,6 +173,7 @@ class Visit:
         self.session = session
         self.board = board
         self._stopping = stopping
+        self._chip = session.about.device_id
         self._runs: bytes | None = None
         self._boots = 0
         self._collect_at = 0.0
@@ -187,7 +188,7 @@ class Visit:
         if (changed or now >= self._collect_at) and not spool.full:
             self._collect_at = now + self.board.config.telemetry_period_s
             most = ALL_WINDOWS if changed else 1
-            about, status = drive(collect(spool.mark, most), self.session, spool)
+            about, status = drive(collect(spool.mark, self._chip, most), self.session, spool)
             drive(notes(about, status, spool.mark), self.session, spool)
             self.board.do(self.board.telemetry_waits)
         else:
@@ -256,7 +257,7 @@ class Visit:
             if self._stopping() or self.board.wanted() is not trial:
                 raise _StoppedError
             if done == total:  # what the reset would lose
-                drive(collect(self.board.spool.mark), self.session, self.board.spool)
+                drive(collect(self.board.spool.mark, self._chip), self.session, self.board.spool)
                 self.board.tried = trial.job_id
                 # Opening a port resets many a board: do not hang up on one in the middle of it.
                 self.session.patience_s = TRIAL_S
@@ -297,7 +298,7 @@ class Visit:
         if verdict is Relay.DROP:
             return b""
         if verdict is Relay.COLLECT_FIRST:
-            drive(collect(self.board.spool.mark), self.session, self.board.spool)
+            drive(collect(self.board.spool.mark, self._chip), self.session, self.board.spool)
         return b"\0" + piece + b"\0"
 
 

@@ -87,7 +87,7 @@ def _is_at(board: BoardConfig, port: str) -> bool:
     return board.port is None or board.port == port or fnmatch.fnmatchcase(port, board.port)
 
 
-def collect(marks: Marks, most: int = ALL_WINDOWS) -> Script:
+def collect(marks: Marks, chip: bytes, most: int = ALL_WINDOWS) -> Script:
     """Take the windows a board has; returns its HELLO and STATUS.
 
     A window belongs to the boot that HELLO names before and after it; else the board was reset in
@@ -95,16 +95,24 @@ def collect(marks: Marks, most: int = ALL_WINDOWS) -> Script:
 
     Args:
         marks: How far a board was read: (boot_id, what).
+        chip: The board's; a cable may be moved to another one without a word.
         most: Windows at most; each question closes one.
+
+    Raises:
+        DeviceError: HT623, another chip answers.
     """
     resets = taken = 0
     while True:
         about = yield from _hello()
+        if about.device_id != chip:
+            met = f"chip {about.device_id.hex()} answers where {chip.hex()} did"
+            raise DeviceError("HT623", "line", met, "both are greeted again")
         status = StatusReply.decode((yield Ask(Type.STATUS)))
         known = marks(about.boot_id, "window")
         told = yield Ask(Type.TELEMETRY, body.Telemetry(known).encode())
         window = TelemetryReply.decode(told)
-        if (yield from _hello()).boot_id != about.boot_id:
+        again = yield from _hello()
+        if (again.boot_id, again.device_id) != (about.boot_id, chip):
             resets += 1
             if resets > _RESETS:
                 return about, status

@@ -57,6 +57,7 @@ class Message:
         parts = []
         for name, _, word in self._table:
             value = getattr(self, name)
+            value = value.encode() if isinstance(value, str) else value
             values = value if isinstance(value, tuple) else (value,)
             parts.append(value if word == REST else struct.pack("<" + word, *values))
         return b"".join(parts)
