@@ -25,6 +25,7 @@ from hardtack_agent.gateway_rules import (
     name_of,
     notes,
     relay,
+    require_chip,
 )
 from hardtack_agent.serial_line import SOCKET, Line, open_line
 from hardtack_agent.serial_link import LinkError, Type
@@ -193,6 +194,7 @@ class Visit:
             self.board.do(self.board.telemetry_waits)
         else:
             about, status = self.session.hello(), self.session.status()
+            require_chip(about, self._chip)
         self._boots = self.session.exchange.boots
         slot = status.slots[status.running] if status.running != NONE else None
         id_ = slot.id if slot is not None else b""

@@ -104,9 +104,7 @@ def collect(marks: Marks, chip: bytes, most: int = ALL_WINDOWS) -> Script:
     resets = taken = 0
     while True:
         about = yield from _hello()
-        if about.device_id != chip:
-            met = f"chip {about.device_id.hex()} answers where {chip.hex()} did"
-            raise DeviceError("HT623", "line", met, "both are greeted again")
+        require_chip(about, chip)
         status = StatusReply.decode((yield Ask(Type.STATUS)))
         known = marks(about.boot_id, "window")
         told = yield Ask(Type.TELEMETRY, body.Telemetry(known).encode())
@@ -124,6 +122,17 @@ def collect(marks: Marks, chip: bytes, most: int = ALL_WINDOWS) -> Script:
         taken += 1
         if taken == most:
             return about, status
+
+
+def require_chip(about: HelloReply, chip: bytes) -> None:
+    """Check that it is still the same board.
+
+    Raises:
+        DeviceError: HT623, another chip answers.
+    """
+    if about.device_id != chip:
+        met = f"chip {about.device_id.hex()} answers where {chip.hex()} did"
+        raise DeviceError("HT623", "line", met, "it is greeted as the board it is")
 
 
 def _hello() -> Script:
