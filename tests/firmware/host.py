@@ -9,6 +9,7 @@ import time
 import zlib
 from dataclasses import dataclass, field
 
+from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_link import REPLY, Frame, FrameReader, Reason, Type, encode_frame
 from hardtack_agent.serial_messages import (
     Check,
@@ -139,7 +140,7 @@ class Host:
         while len(there) < len(wanted):
             count = min(most, len(wanted) - len(there))
             reply = self.ask(Type.CHECK, Check(slot, len(there), count).encode())
-            there.extend(Check.decode_reply(reply))
+            there.extend(read_words(reply))
         return [i for i, crc in enumerate(wanted) if crc != there[i]]
 
     def transfer(self, slot: int, bundle: bytes, chunks: int = 1 << 30) -> None:

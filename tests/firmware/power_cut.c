@@ -94,6 +94,14 @@ static const ht_flash flash = {.base = flash_bytes,
                                .context = NULL};
 
 static ht_device device;
+static uint32_t watched[64]; /* operators in the order they were told */
+static uint32_t watched_count;
+
+static void watch(uint32_t op) {
+    if (watched_count < 64) {
+        watched[watched_count++] = op;
+    }
+}
 
 static void start(void) {
     memset(&device, 0, sizeof device);
@@ -102,6 +110,8 @@ static void start(void) {
     device.trust.hardware = "posix";
     device.pool = pool;
     device.pool_size = sizeof pool;
+    device.watch = watch;
+    watched_count = 0;
     ht_device_start(&device);
 }
 
@@ -258,6 +268,19 @@ static uint32_t load(const char *path, uint8_t *bytes) {
     return (uint32_t)size;
 }
 
+/* Is every operator of the golden vectors told before it runs, and the end of it all? */
+static int is_watched(void) {
+    ht_golden golden;
+    (void)ht_golden_open(&device.model, &golden);
+    const uint32_t ops = device.model.op_count;
+    for (uint32_t i = 0; i < golden.count * ops; i++) {
+        if (watched[i] != i % ops) {
+            return 0;
+        }
+    }
+    return watched_count == golden.count * ops + 1 && watched[golden.count * ops] == UINT32_MAX;
+}
+
 int main(int argc, char **argv) {
     long cuts = 0;
     if (argc != 4) {
@@ -268,6 +291,11 @@ int main(int argc, char **argv) {
     const int accepted = atoi(argv[3]);
     for (int updates = 0; updates < 4; updates++) {
         cuts += sweep(updates, accepted);
+    }
+    start();
+    if (!is_watched()) {
+        printf("the operators of the golden vectors are not told one by one\n");
+        return 1;
     }
     printf("%ld cuts\n", cuts);
     return 0;

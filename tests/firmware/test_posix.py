@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import (
     NONE,
@@ -37,15 +38,16 @@ FULLY_CONNECTED, ADD = 3, 4
 class Device:
     """The posix board as a process; it can be killed and started again on the same flash."""
 
-    def __init__(self, folder: Path, operators: Path | None = None) -> None:
+    def __init__(self, folder: Path, operators: Path | None = None, chip: str = "") -> None:
         self.flash = folder / "flash.bin"
+        self.chip = chip
         self._operators = operators
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, port: int = 0) -> Host:
         """Start it, on any port or on this one, and connect."""
         self._process = subprocess.Popen(
-            [posix_firmware(self._operators), self.flash, str(port)],
+            [posix_firmware(self._operators), self.flash, str(port), self.chip],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -295,7 +297,7 @@ def test_telemetry_is_told_until_it_is_acknowledged(host: Host) -> None:
 def test_layers_and_log_are_told(host: Host) -> None:
     host.install(make_bundle("1.0.0", ballast=50))
     layers = LayersReply.decode(host.ask(Type.LAYERS, Layers(0, 100).encode()))
-    assert (layers.operators, len(layers.ticks)) == (2, 2)
+    assert (layers.operators, len(read_words(layers.data))) == (2, 2)
     log = LogReply.decode(host.ask(Type.LOG, u32(0)))
     assert log.data.endswith(b"on posix: slot A\n")
 

@@ -159,6 +159,10 @@ MUTANTS = {
         ],
         "good",
     ),
+    "golden vectors run unwatched": (
+        [("ht_device.c", "    golden.watch = device->watch;\n", "")],
+        "good",
+    ),
     "the slot in use may be written": (
         [
             (

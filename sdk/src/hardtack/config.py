@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from hardtack.quantities import parse_share, parse_size, parse_time
-from hardtack.toml_locations import KeyPath, locate_keys, nearest
+from hardtack_agent.toml_locations import KeyPath, locate_keys, nearest
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.manifest import NAME_PATTERN, VERSION_PATTERN, Hardware, Name, Version
 

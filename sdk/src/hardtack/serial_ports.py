@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from hardtack.fleet.settings import FleetSettings
+from hardtack_agent import topics
 from hardtack_agent.serial_line import BAUD, SOCKET, Line, import_pyserial, open_line
 from hardtack_agent.serial_link import LinkError
+from hardtack_agent.serial_mqtt import SCHEME, MqttLine
 from hardtack_agent.serial_refusal import RefusedError
 from hardtack_agent.serial_session import PATIENCE_S, Session
-from hardtack_runtime.errors import DeviceError, HardtackError
+from hardtack_agent.transport import Tls
+from hardtack_runtime.errors import ConfigError, DeviceError, HardtackError
 
 SPEEDS = (BAUD, 921600, 460800, 230400, 57600, 38400, 9600)
 _PROBE_S = 1.5
@@ -24,18 +28,23 @@ def ports() -> list[str]:
     return [port.device for port in found]
 
 
-def find(device: str, baud: int | None, say: Callable[[str], None]) -> Session:
+def find(
+    device: str, baud: int | None, say: Callable[[str], None], fleet: Callable[[], FleetSettings]
+) -> Session:
     """Open the device that was named, or the only one there is.
 
     Args:
-        device: `auto`, `/dev/tty...` or `socket://host:port`.
+        device: `auto`, `/dev/tty...`, `socket://host:port`, or `mqtt:NAME`, a board of a gateway.
         baud: Its speed; None tries those in use, the usual one first.
         say: Takes a line about what is tried.
+        fleet: Says where the broker is, when one is needed.
 
     Raises:
         HardtackError: HT617, there is none, or more than one; HT616 to HT620, why one cannot be
             used.
     """
+    if device.startswith(SCHEME):
+        return _greet(device, PATIENCE_S, _remote(device.removeprefix(SCHEME), fleet()))
     if device != "auto":
         return _open(device, baud, say, PATIENCE_S)
     sessions, failures = [], []
@@ -61,13 +70,13 @@ def find(device: str, baud: int | None, say: Callable[[str], None]) -> Session:
 
 def _open(address: str, baud: int | None, say: Callable[[str], None], patience_s: float) -> Session:
     if address.startswith(SOCKET):
-        return _greet(address, BAUD, patience_s)
+        return _greet(address, patience_s, functools.partial(open_line, address))
     if baud is not None:
-        return _greet(address, baud, patience_s)
+        return _greet(address, patience_s, functools.partial(open_line, address, baud))
     for speed in SPEEDS:
         say(f"{address}: asking at {speed} baud")
         try:
-            return _greet(address, speed, _PROBE_S)
+            return _greet(address, _PROBE_S, functools.partial(open_line, address, speed))
         except DeviceError as error:
             if error.code != "HT616":
                 raise
@@ -78,8 +87,14 @@ def _open(address: str, baud: int | None, say: Callable[[str], None], patience_s
     )  # fmt: skip
 
 
-def _greet(address: str, baud: int, patience_s: float) -> Session:
-    connect: Callable[[], Line] = functools.partial(open_line, address, baud)
+def _remote(name: str, fleet: FleetSettings) -> Callable[[], Line]:
+    """Return what opens the line of a gateway's board."""
+    if not topics.is_name(name):
+        raise ConfigError("HT104", "--device", f"{name!r} is no device name", "write mqtt:NAME")
+    return functools.partial(MqttLine, fleet.broker, fleet.tenant, name, Tls(*fleet.tls))
+
+
+def _greet(address: str, patience_s: float, connect: Callable[[], Line]) -> Session:
     try:
         session = Session(connect, address, patience_s=patience_s)
     except OSError as error:

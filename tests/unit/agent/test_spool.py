@@ -13,12 +13,18 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardtack_agent.spool import Spool
-from hardtack_agent.telemetry import Outcome, Window
+from hardtack_agent.spool import Mark, Spool
+from hardtack_agent.telemetry import Note, Outcome, Record, Window
 from hardtack_runtime.errors import DeviceError
 
 EMPTY = Window("digits", (1, 0, 0), bytes(16), 1000, 1000)
 OTHER = Window("words", (1, 0, 0), bytes(15) + b"\1", 1000, 1000)
+
+
+def as_window(record: Record) -> Window:
+    assert isinstance(record, Window)
+    return record
+
 
 moves = st.lists(
     st.one_of(
@@ -53,7 +59,9 @@ def test_every_sample_reaches_the_other_side_once(steps: list[tuple[str, int]], 
                 spool = Spool(path, bytes([boot]) * 16, max_records=most)
             else:
                 while batch := spool.pending(count):
-                    received.update({(batch[0], seq): window for seq, window in batch[1]})
+                    received.update(
+                        {(batch[0], seq): as_window(window) for seq, window in batch[1]}
+                    )
                     if what == "lose the answer":
                         break
                     spool.acknowledge(batch[0], [seq for seq, _ in batch[1]])
@@ -73,15 +81,15 @@ def test_a_full_spool_keeps_windows_open(tmp_path: Path) -> None:
     boot, records = spool.pending(9) or (b"", [])
     spool.acknowledge(boot, [seq for seq, _ in records])
     assert spool.flush() == 1
-    assert [window.samples for _, window in (spool.pending(9) or (b"", []))[1]] == [3]
+    assert [as_window(one).samples for _, one in (spool.pending(9) or (b"", []))[1]] == [3]
 
 
 def test_kill_9_keeps_what_was_said_to_be_counted(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import itertools, sys
         from pathlib import Path
-        from hardtack_agent.spool import Spool
-        from hardtack_agent.telemetry import Outcome, Window
+        from hardtack_agent.spool import Mark, Spool
+        from hardtack_agent.telemetry import Note, Outcome, Record, Window
         spool = Spool(Path(sys.argv[1]), sys.argv[2].encode() * 16)
         window = Window("digits", (1, 0, 0), bytes(16), 1000, 1000)
         for n in itertools.count(1):
@@ -123,3 +131,52 @@ def test_a_full_disk_delays_telemetry_and_loses_none(tmp_path: Path) -> None:
     spool._db.execute("PRAGMA max_page_count=100000")
     assert spool.flush() == 400
     assert spool.totals().samples == 400
+
+
+BOARD, NEXT_BOOT = b"\x0b" * 16, b"\x0c" * 16
+
+
+def test_what_a_board_tells_twice_is_taken_once_also_after_it_was_delivered(tmp_path: Path) -> None:
+    for start in range(40):  # a gateway may start often while the board stays on
+        spool = Spool(tmp_path / "spool.db", bytes([start]) * 16)
+        took = [spool.take(EMPTY, Mark(BOARD, "window", seq), numbered=True) for seq in (1, 2)]
+        assert took == [start == 0] * 2
+        while batch := spool.pending(9):
+            assert batch[0] == BOARD
+            assert [seq for seq, _ in batch[1]] == [1, 2]
+            spool.acknowledge(batch[0], [seq for seq, _ in batch[1]])
+        assert spool.mark(BOARD, "window") == 2
+        spool.close()
+    spool = Spool(tmp_path / "spool.db", b"z" * 16)
+    assert spool.take(EMPTY, Mark(NEXT_BOOT, "window", 1), numbered=True)
+    assert spool.totals().records == 3
+
+
+def test_notes_wait_beside_windows_under_numbers_of_their_own(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16))
+    note = Note("log", 7, {"text": "slot A"})
+    assert spool.take(note, Mark(BOARD, "log", 6))
+    assert not spool.take(note, Mark(BOARD, "log", 6))
+    assert not spool.take(note, Mark(BOARD, "log", 5))
+    spool.take(EMPTY, Mark(BOARD, "window", 9), numbered=True)
+    assert spool.pending(9) == (bytes(16), [(1, note)])
+    spool.acknowledge(bytes(16), [1])
+    assert spool.pending(9) == (BOARD, [(9, EMPTY)])
+
+
+def test_marks_are_bounded_and_the_newest_stay(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16))
+    for boot in range(300):
+        spool.take(EMPTY, Mark(boot.to_bytes(16, "big"), "window", 1), numbered=True)
+    assert spool.mark((299).to_bytes(16, "big"), "window") == 1
+    assert spool.mark((0).to_bytes(16, "big"), "window") == 0
+
+
+def test_gossip_of_boards_leaves_room_for_predictions_and_faults(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16), max_records=10)
+    for at in range(1, 20):
+        assert spool.take(Note("log", at, {"text": "x"}), Mark(BOARD, "log", at))
+    assert spool.waiting() == 5
+    assert spool.take(Note("fault", 1, {"pc": 1}), Mark(BOARD, "fault 1", 1))
+    assert spool.take(EMPTY, Mark(BOARD, "window", 1), numbered=True)
+    assert spool.waiting() == 7

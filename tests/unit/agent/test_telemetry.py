@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hardtack_agent.telemetry import (
     LATENCY_EDGES_US,
+    Note,
     Outcome,
     Window,
     decode_batch,
@@ -101,3 +102,26 @@ def test_quantile_is_an_upper_bound() -> None:
 def test_a_typical_window_is_small() -> None:
     some = [Outcome(latency_us=40 + n, predicted=n % 10, correct=True) for n in range(200)]
     assert len(encode_batch(bytes(16), [(1, record(EMPTY, some, 1060))])) <= 400
+
+
+def test_a_note_survives_the_wire_beside_a_window() -> None:
+    note = Note("layers", 1000, {"model": "digits@1.2.3", "ticks_per_s": 1, "ticks": [1, 2]})
+    batch = encode_batch(bytes(16), [(1, note), (2, EMPTY)])
+    assert decode_batch(batch) == (bytes(16), [(1, note), (2, EMPTY)])
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        pytest.param(Note("gossip", 1, {}), id="an unknown kind"),
+        pytest.param(Note("log", -1, {}), id="a time before 1970"),
+        pytest.param(Note("log", 1, {"text": 1.5}), id="a fraction"),
+        pytest.param(Note("log", 1, {"text": {"a": 1}}), id="a map"),
+        pytest.param(Note("log", 1, {1: "a"}), id="a key that is no text"),  # type: ignore[dict-item]
+        pytest.param(Note("log", 1, {"text": "x" * 40_000}), id="too long"),
+    ],
+)
+def test_a_note_that_is_none_is_refused(note: Note) -> None:
+    with pytest.raises(DeviceError) as refused:
+        decode_batch(encode_batch(bytes(16), [(1, note)]))
+    assert refused.value.code == "HT613"

@@ -24,6 +24,7 @@ from hardtack_agent.events import (
     Report,
     Reserve,
     Reserved,
+    Runs,
     RunTrial,
     Save,
     Saved,
@@ -263,3 +264,44 @@ def test_every_reachable_state_keeps_the_promises() -> None:
 def test_storing_comes_before_verifying() -> None:
     _, actions = after(*FETCHED)
     assert kinds(actions) == [StoreBlock, Report, Verify]
+
+
+def test_what_a_board_runs_is_believed_whoever_put_it_there() -> None:
+    found = SlotRecord("44" * 32, (5, 0, 0), "55" * 16)
+    state, actions = step(State(saved=RUNNING), Runs("words", found))
+    assert kinds(actions) == [Save]
+    assert state.saved.models["words"].get(state.saved.models["words"].active or "a") == found
+    assert state.saved.models["digits"].active is None
+    assert step(state, Runs("words", found)) == (state, [])
+    state, _ = step(state, Runs("digits", OLD))
+    assert (state.saved.models["digits"].active, state.saved.models["words"].active) == ("a", None)
+
+
+def test_another_board_is_not_bound_by_the_floor_of_the_one_before() -> None:
+    older = make_offer("0000000c", "digits", (0, 9, 0), DATA, block_size=512)
+    refused, _ = step(State(saved=RUNNING), Listed(1, (older,)))
+    assert refused.saved.results[-1].code == "HT703"
+    state, _ = step(State(saved=RUNNING), Runs(replaced=True))
+    assert state.saved.models["digits"].active is None
+    state, _ = step(state, Listed(1, (older,)))
+    assert state.saved.phase is Phase.FETCHING
+
+
+def test_what_a_board_runs_never_takes_the_slot_of_the_job_in_hand() -> None:
+    trying = replace(RUNNING, phase=Phase.TRIAL, job=NEW, target="b", trials=1)
+    candidate = SlotRecord(NEW.sha256, NEW.version, "33" * 16)
+    trying = replace(trying, models={"digits": RUNNING.models["digits"].put("b", candidate)})
+    found = SlotRecord("44" * 32, (5, 0, 0), "55" * 16)
+    state, _ = step(State(saved=trying), Runs("digits", found))
+    pair = state.saved.models["digits"]
+    assert (pair.active, pair.a, pair.b and pair.b.sha256) == ("a", found, NEW.sha256)
+
+
+def test_a_board_that_counts_its_trials_is_tried_as_often_as_we_start() -> None:
+    trying = replace(RUNNING, phase=Phase.TRIAL, job=NEW, target="b", trials=MAX_TRIALS)
+    candidate = SlotRecord(NEW.sha256, NEW.version, "33" * 16)
+    trying = replace(trying, models={"digits": RUNNING.models["digits"].put("b", candidate)})
+    found = {("digits", "a"): OLD.sha256, ("digits", "b"): NEW.sha256}
+    for counts, kind in ((True, Erase), (False, RunTrial)):
+        _, actions = step(State(saved=trying, counts_trials=counts), Started(found))  # type: ignore[arg-type]
+        assert kind in kinds(actions)

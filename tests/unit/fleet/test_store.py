@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from hardtack.fleet.store import Store
 from hardtack_agent.messages import Birth, JobEvent, Online
-from hardtack_agent.telemetry import Window
+from hardtack_agent.telemetry import Note, Window
 from hardtack_runtime.errors import BundleError, DeviceError
 from tests.digit_bundles import make_bundle
 
@@ -45,6 +45,19 @@ def test_a_record_that_comes_twice_counts_once(store: Store) -> None:
     assert store.totals()["pi-1", "digits", (1, 0, 0)].samples == 15
     assert store.windows("pi-1", "digits")[0] == ("pi-1", WINDOW)
     assert store.windows("pi-1", since_s=161) == []
+
+
+def test_notes_are_kept_once_and_the_newest_of_each_kind_stay(store: Store) -> None:
+    fault = Note("fault", 50, {"pc": 4096, "operator": 3})
+    for _ in range(2):
+        store.add_telemetry("m4", bytes(16), [(1, fault), (2, WINDOW)])
+    for at in range(250):
+        store.add_telemetry("m4", bytes(16), [(at + 3, Note("log", 100 + at, {"text": str(at)}))])
+    assert [note for _, note in store.notes("m4") if note.kind == "fault"] == [fault]
+    logs = [note.body["text"] for _, note in store.notes("m4") if note.kind == "log"]
+    assert logs == [str(at) for at in range(150, 250)]
+    assert store.notes("m4", since_s=349) == [("m4", Note("log", 349, {"text": "249"}))]
+    assert len(store.windows("m4")) == 1
 
 
 def test_blocks_joined_are_the_bundle(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hardtack.config import find_config, load_config
 from hardtack.quantities import format_size, parse_share, parse_size, parse_time
-from hardtack.toml_locations import Location, locate_keys
+from hardtack_agent.toml_locations import Location, locate_keys
 from hardtack_runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

@@ -111,6 +111,8 @@ class State:
         offers: What that list still wants.
         missing: Blocks not held, of the job in hand.
         bad_blocks: Blocks that came damaged.
+        counts_trials: Whether a bundle is given up after three trials; False when the device does
+            that itself (SPEC section 6.4).
     """
 
     saved: Saved = Saved()
@@ -118,6 +120,7 @@ class State:
     offers: tuple[Offer, ...] = ()
     missing: frozenset[int] = frozenset()
     bad_blocks: int = 0
+    counts_trials: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,21 @@ class Started:
     """The agent starts; `found` is the digest of each slot file as it lies on the disk."""
 
     found: Mapping[tuple[str, SlotName], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A device whose slots we do not hold says what it runs.
+
+    Attributes:
+        name: The model's; empty when it runs none.
+        record: Its bundle.
+        replaced: It is another device than before: what was confirmed there binds it not.
+    """
+
+    name: str = ""
+    record: SlotRecord | None = None
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +208,7 @@ class TrialEnded:
 
 Event = (
     Started
+    | Runs
     | Listed
     | Reserved
     | BlockArrived

@@ -12,6 +12,7 @@ from typing import Any
 
 from hardtack_agent.agent import Agent
 from hardtack_agent.config import load_config
+from hardtack_agent.gateway import Gateway
 from hardtack_runtime.errors import HardtackError
 
 _FLAGS: dict[str, tuple[type, str]] = {
@@ -56,11 +57,18 @@ def run(
     """
     config = load_config(config_path, values)
     agent = Agent(config)
+    gateway = Gateway(config) if config.gateway is not None else None
     if ready is not None:
         ready(config.socket_path)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
-    agent.run()
+    if gateway is not None:
+        gateway.start()
+    try:
+        agent.run()
+    finally:
+        if gateway is not None:
+            gateway.stop()
 
 
 def _parse(argv: Sequence[str] | None) -> dict[str, Any]:

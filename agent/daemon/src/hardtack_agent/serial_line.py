@@ -92,7 +92,7 @@ def open_line(address: str, baud: int = BAUD) -> Line:
         OSError: nobody listens at the socket, or the port failed.
     """
     if address.startswith(SOCKET):
-        return _SocketLine(*_host_and_port(address))
+        return _SocketLine(*host_and_port(address))
     serial = import_pyserial()
     _require_openable(address)
     holder = who_holds(Path(address))
@@ -119,7 +119,10 @@ def import_pyserial() -> Any:
         import serial
     except ImportError as error:
         raise ConfigError(
-            "HT105", "pyserial", "is not installed", "pip install 'hardtack[flash]'"
+            "HT105",
+            "pyserial",
+            "is not installed",
+            "pip install 'hardtack[flash]', or 'hardtack-agent[gateway]'",
         ) from error
     return serial
 
@@ -146,7 +149,12 @@ def _held(address: str, holder: str) -> DeviceError:
     return DeviceError("HT618", address, f"is held by {holder}", "close it there, then repeat")
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def host_and_port(address: str) -> tuple[str, int]:
+    """Read `socket://host:port`.
+
+    Raises:
+        ConfigError: HT104, it is no such address.
+    """
     try:
         parts = urlsplit(address)
         if not parts.hostname or parts.port is None or parts.path not in {"", "/"}:

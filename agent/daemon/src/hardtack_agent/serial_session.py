@@ -14,9 +14,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hardtack_agent.serial_exchange import SLOW_S, Exchange
+from hardtack_agent.serial_asking import RETRY_S, SMALLEST, Asker
+from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_line import Line
-from hardtack_agent.serial_link import PROTOCOL, Frame, Reason, Type
+from hardtack_agent.serial_link import PROTOCOL, Reason, Type
 from hardtack_agent.serial_messages import (
     NO_LABEL,
     NONE,
@@ -41,17 +42,14 @@ from hardtack_agent.serial_messages import (
     Write,
     bundle_id,
 )
-from hardtack_agent.serial_refusal import RefusedError, explain, silent
+from hardtack_agent.serial_refusal import RefusedError, explain
 from hardtack_runtime.errors import DeviceError, GateError, HardtackError
 
 PATIENCE_S = 15.0
 RECONNECT_S = 30.0
 TRIAL_S = 180.0
 _TRIES = 4  # of a frame, before it is cut into smaller ones
-_SMALLEST = 16
-_RETRY_S = 0.1
 _ROUNDS = 8
-_NOISY = 4  # times the patience while something comes, though damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Prediction:
     top: int
 
 
-class Session:
+class Session(Asker):
     """Asks one device, and opens its line again when that is lost.
 
     Args:
@@ -77,26 +75,10 @@ class Session:
         self, connect: Callable[[], Line], where: str, *, patience_s: float = PATIENCE_S,
         reconnect_s: float = RECONNECT_S,
     ) -> None:  # fmt: skip
-        self.where = where
-        self.exchange = Exchange()
+        super().__init__(connect, where, patience_s, reconnect_s)
         self.chunks_written = 0
-        self.reconnects = 0
-        self._connect = connect
-        self.patience_s = patience_s
-        self._reconnect_s = reconnect_s
-        self._line: Line | None = connect()
-        self.exchange.byte_s = self._line.byte_s
         self._about: HelloReply | None = None
         self._run = 0
-        self._abandoned = False
-        self._piece = 1 << 16
-        self._largest = 1 << 16
-
-    def close(self) -> None:
-        """Let the line go."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
 
     def __enter__(self) -> Session:
         return self
@@ -116,25 +98,12 @@ class Session:
         body = Hello(PROTOCOL, os.urandom(16)).encode()
         self._about = about = HelloReply.decode(self.ask(Type.HELLO, body))
         self._run = max(self._run, about.last_run)
-        self._largest = about.max_body - 8
+        self.largest = about.max_body - 8
         return about
 
     def status(self) -> StatusReply:
         """Ask how it is."""
         return StatusReply.decode(self.ask(Type.STATUS))
-
-    def ask(self, kind: Type, body: bytes = b"") -> bytes:
-        """Ask until it answers.
-
-        Raises:
-            RefusedError: it said no.
-            DeviceError: HT616, it is silent; HT620, the line is gone.
-        """
-        (reply,) = self._ask_all([(kind, body)])
-        assert reply is not None
-        if reply.status:
-            raise RefusedError(kind, reply)
-        return reply.body
 
     def install(
         self, bundle: bytes, *, again: bool = False, layers: Sequence[str] = (),
@@ -203,11 +172,11 @@ class Session:
         while len(there) < len(wanted):
             count = min(max(self._piece_size() // 4, 1), len(wanted) - len(there))
             body = Check(slot, len(there), count).encode()
-            (reply,) = self._ask_all([(Type.CHECK, body)], tries=_TRIES)
+            (reply,) = self.ask_all([(Type.CHECK, body)], tries=_TRIES)
             if reply is not None:
                 if reply.status:
                     raise RefusedError(Type.CHECK, reply)
-                there.extend(Check.decode_reply(reply.body))
+                there.extend(read_words(reply.body))
         return [i for i, crc in enumerate(wanted) if crc != there[i]]
 
     def golden(self, layers: Sequence[str] = ()) -> int:
@@ -280,7 +249,7 @@ class Session:
             ]
             pieces = [(a, b) for a, b in pieces if data[a:b].strip(b"\xff")]
             writes = [(Type.WRITE, Write(slot, first + a, data[a:b]).encode()) for a, b in pieces]
-            replies = self._ask_all(writes, about.window, _TRIES)
+            replies = self.ask_all(writes, about.window, _TRIES)
             for reply in replies:
                 if reply is not None and reply.status == Reason.NOT_ERASED:
                     return  # a damaged chunk of an earlier power cut: CHECK finds it, ERASE mends
@@ -292,8 +261,8 @@ class Session:
     def _piece_size(self) -> int:
         """Bytes of a frame's data now: small where many are lost, a multiple of the write unit."""
         unit = max(self.about.write_unit, 4)
-        size = min(self._piece, self._largest)
-        return max(size // unit * unit, _SMALLEST, unit)
+        size = min(self.piece, self.largest)
+        return max(size // unit * unit, SMALLEST, unit)
 
     def _finish(self, slot: int, wanted: bytes, again: bool) -> None:
         boot, boots = self.hello().boot_id, self.exchange.boots
@@ -304,7 +273,7 @@ class Session:
             reply = HelloReply.decode(self.ask(Type.HELLO, Hello(PROTOCOL, bytes(16)).encode()))
             if reply.boot_id != boot:  # its announcement was lost
                 break
-            self._listen(_RETRY_S)
+            self.listen(RETRY_S)
         self.hello()
 
     def _run_once(self, run: int, codes: bytes, label: int) -> Prediction:
@@ -314,7 +283,7 @@ class Session:
         out = b""
         while len(out) < done.output_size:
             body = Output(run, len(out), self._piece_size()).encode()
-            (reply,) = self._ask_all([(Type.OUTPUT, body)], tries=_TRIES)
+            (reply,) = self.ask_all([(Type.OUTPUT, body)], tries=_TRIES)
             if reply is not None and reply.status:
                 raise RefusedError(Type.OUTPUT, reply)
             out += reply.body if reply is not None else b""
@@ -326,69 +295,6 @@ class Session:
             size = self._piece_size()
             yield at, codes[at : at + size]
             at += size
-
-    def _ask_all(
-        self, requests: Sequence[tuple[Type, bytes]], window: int = 1, tries: int = 1 << 30
-    ) -> list[Frame | None]:
-        """Ask until all are answered, or one has been sent `tries` times in vain."""
-        now = time.monotonic()
-        if not self._abandoned:  # else the silence goes on
-            self.exchange.heard_at = now
-        self._abandoned = False
-        limit_s = max((SLOW_S.get(kind, 0.0) for kind, _ in requests), default=0.0) * 2
-        self.exchange.begin(requests, window)
-        resends, damaged = self.exchange.resends, self.exchange.damaged
-        while not self.exchange.done:
-            self._step()
-            silent_s = time.monotonic() - self.exchange.heard_at
-            noise = _NOISY if self.exchange.damaged != damaged else 1
-            if silent_s > max(limit_s, self.patience_s * noise):
-                raise silent(self.where, silent_s)
-            if self.exchange.most_tries > tries:
-                self._piece = max(_SMALLEST, self._piece_size() // 2)
-                self._abandoned = True
-                return self.exchange.replies
-        if self.exchange.resends == resends:
-            self._piece = min(self._piece * 2, self._largest)
-        return self.exchange.replies
-
-    def _step(self) -> None:
-        try:
-            if self._line is None:
-                raise ConnectionError("closed")
-            now = time.monotonic()
-            out = self.exchange.output(now)
-            if out:
-                self._line.write(out)
-            data = self._line.read(min(self.exchange.wake_at() - now, 1.0))
-            self.exchange.feed(data, time.monotonic())
-        except OSError as error:
-            self._reopen(error)
-
-    def _listen(self, time_s: float) -> None:
-        """Take what comes unasked."""
-        try:
-            if self._line is not None:
-                self.exchange.feed(self._line.read(time_s), time.monotonic())
-        except OSError as error:
-            self._reopen(error)
-
-    def _reopen(self, lost: OSError) -> None:
-        self.close()
-        end = time.monotonic() + self._reconnect_s
-        while True:
-            try:
-                self._line = self._connect()
-                break
-            except (OSError, DeviceError) as error:  # unplugged, or not yet ours again
-                if time.monotonic() > end:
-                    raise DeviceError(
-                        "HT620", self.where, f"went away and did not come back ({lost})",
-                        "plug it in and repeat: what was sent is not sent again",
-                    ) from error  # fmt: skip
-                time.sleep(_RETRY_S)
-        self.reconnects += 1
-        self.exchange.line_is_new(time.monotonic())
 
 
 def runs(status: StatusReply, wanted: bytes) -> bool:

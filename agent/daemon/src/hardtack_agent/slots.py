@@ -50,7 +50,7 @@ class SlotStore:
                 files.make_directory(directory)
             files.sync_directory(root)
         except OSError as error:
-            raise _disk_error(root, error) from error
+            raise disk_error(root, error) from error
 
     def load(self) -> Saved:
         """Return what was saved last; nothing when there is no state file.
@@ -108,7 +108,7 @@ class SlotStore:
             self._files.reserve(path, offer.size)
         except OSError as error:
             self._files.remove(path)
-            raise _disk_error(path, error) from error
+            raise disk_error(path, error) from error
         return frozenset()
 
     def store_block(self, offer: Offer, index: int, data: bytes) -> None:
@@ -124,7 +124,7 @@ class SlotStore:
         try:
             self._files.write_at(path, index * offer.block_size, data)
         except OSError as error:
-            raise _disk_error(path, error) from error
+            raise disk_error(path, error) from error
 
     def sealed(self, offer: Offer) -> bytes:
         """Return the whole download, durable, with the digest of the offer.
@@ -138,7 +138,7 @@ class SlotStore:
             self._files.sync(path)
             data = self._files.read(path) or b""
         except OSError as error:
-            raise _disk_error(path, error) from error
+            raise disk_error(path, error) from error
         if hashlib.sha256(data).hexdigest() != offer.sha256:
             raise TrustError("HT702", offer.name, "the download has not the digest of the offer")
         return data
@@ -157,7 +157,7 @@ class SlotStore:
             self._files.sync_directory(target.parent)
             self._files.sync_directory(self._downloads)
         except OSError as error:
-            raise _disk_error(target, error) from error
+            raise disk_error(target, error) from error
 
     def discard(self, sha256: str) -> None:
         """Remove a download, if it is there."""
@@ -187,7 +187,7 @@ class SlotStore:
                     if data is not None:
                         digests[name, slot] = hashlib.sha256(data).hexdigest()
         except OSError as error:
-            raise _disk_error(where, error) from error
+            raise disk_error(where, error) from error
         return digests
 
     def sweep(self, saved: Saved) -> None:
@@ -219,7 +219,7 @@ class SlotStore:
         try:
             data = self._files.read(path) or b""
         except OSError as error:
-            raise _disk_error(path, error) from error
+            raise disk_error(path, error) from error
         if hashlib.sha256(data).hexdigest() != record.sha256:
             raise TrustError("HT702", name, f"slot {pair.active} changed on the disk")
         return data
@@ -245,7 +245,8 @@ def _no_room(path: Path, met: str) -> DeviceError:
     return DeviceError("HT603", str(path), f"needs {met}", "make room and push again")
 
 
-def _disk_error(path: Path, error: OSError) -> DeviceError:
+def disk_error(path: Path, error: OSError) -> DeviceError:
+    """Return what the disk says as an error of ours: HT603 it is full, HT612 it failed."""
     if error.errno in _FULL:
         return _no_room(path, f"more room than there is ({error.strerror})")
     return DeviceError("HT612", str(path), f"the disk failed: {error.strerror or error}")

@@ -10,6 +10,9 @@ the open windows (at most one telemetry period). A finished record waits for the
 sample is in an open window or in a record, never in both.
 
 When `max_records` records wait, windows stay open and grow: coarser in time, nothing dropped.
+
+A gateway takes records that a board made: `take` writes the record and the mark that says how far
+the board was read in one transaction, so a record that is told twice is kept once.
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ from pathlib import Path
 import cbor2
 
 from hardtack_agent import telemetry
-from hardtack_agent.telemetry import Outcome, Window
+from hardtack_agent.telemetry import Note, Outcome, Record, Window
 from hardtack_runtime.errors import DeviceError
 
 _log = logging.getLogger(__name__)
+_MARKS = 256
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS boots (boot BLOB PRIMARY KEY, ord INTEGER UNIQUE, next_seq INTEGER)
   WITHOUT ROWID;
@@ -38,8 +42,25 @@ CREATE TABLE IF NOT EXISTS records (ord INTEGER, seq INTEGER, boot BLOB, window 
   PRIMARY KEY (ord, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (id INTEGER PRIMARY KEY CHECK (id = 0), records INTEGER,
   samples INTEGER, errors INTEGER, labelled INTEGER, correct INTEGER);
+CREATE TABLE IF NOT EXISTS marks (source BLOB, what TEXT, value INTEGER,
+  UNIQUE (source, what) ON CONFLICT REPLACE);
 INSERT OR IGNORE INTO totals VALUES (0, 0, 0, 0, 0, 0);
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far something was read.
+
+    Attributes:
+        source: What was read: the boot_id of a board, or another name.
+        what: Which of its things.
+        value: Only grows; 0 before anything was read.
+    """
+
+    source: bytes
+    what: str
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +160,67 @@ class Spool:
             self._windows.clear()
             return finished
 
-    def pending(self, limit: int) -> tuple[bytes, list[tuple[int, Window]]] | None:
+    def take(self, record: Record, mark: Mark, *, numbered: bool = False) -> bool:
+        """Keep a record of a board, on disk when this returns.
+
+        Args:
+            record: What it told.
+            mark: How far it is read with this; nothing happens when it was read so far before.
+                A note that is no fault is dropped, but marked, while half of `max_records` wait.
+            numbered: The record is of boot `mark.source` with the sequence number `mark.value`;
+                else it gets a number of ours.
+
+        Returns:
+            False when it was taken before.
+
+        Raises:
+            DeviceError: HT603 or HT612; nothing is taken then.
+        """
+        with self._lock:
+            try:
+                self._begin(durable=True)
+                is_new = self._mark(mark.source, mark.what) < mark.value
+                if is_new:
+                    self._db.execute(
+                        "INSERT INTO marks VALUES (?, ?, ?)", (mark.source, mark.what, mark.value)
+                    )
+                    self._db.execute(
+                        "DELETE FROM marks WHERE rowid <= (SELECT max(rowid) FROM marks) - ?",
+                        (_MARKS,),
+                    )
+                    if self._crowds_out(record):
+                        pass
+                    elif numbered:
+                        self._enter(mark.source)
+                        self._insert(mark.source, mark.value, record)
+                    else:
+                        self._finish(record)
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo()
+                raise _failed(self._path, error) from error
+            return is_new
+
+    def mark(self, source: bytes, what: str) -> int:
+        """Return how far something was read."""
+        with self._reading():
+            return self._mark(source, what)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more records are to be taken: boards keep theirs, and let them grow."""
+        return self.waiting() >= self._max_records
+
+    def forget(self, source: bytes) -> None:
+        """Drop the marks of a source."""
+        with self._reading():
+            self._db.execute("DELETE FROM marks WHERE source = ?", (source,))
+
+    def pending(self, limit: int) -> tuple[bytes, list[tuple[int, Record]]] | None:
         """Return the oldest records of one boot, or None when none wait.
 
         Returns:
-            The boot id and at most `limit` (seq, window) pairs, oldest first.
+            The boot id and at most `limit` (seq, record) pairs, oldest first.
         """
         with self._reading():
             rows = self._db.execute(
@@ -153,8 +230,8 @@ class Spool:
             ).fetchall()
         if not rows:
             return None
-        windows = [(seq, telemetry.from_map(cbor2.loads(blob))) for _, seq, blob in rows]
-        return rows[0][0], windows
+        records = [(seq, telemetry.read_record(cbor2.loads(blob))) for _, seq, blob in rows]
+        return rows[0][0], records
 
     def acknowledge(self, boot_id: bytes, seqs: Iterable[int]) -> None:
         """Forget records the controller has committed; unknown ones are ignored."""
@@ -198,22 +275,41 @@ class Spool:
                 raise _failed(self._path, error) from error
 
     def _enter_boot(self) -> None:
-        (last,) = self._db.execute("SELECT coalesce(max(ord), 0) FROM boots").fetchone()
-        self._db.execute("INSERT OR IGNORE INTO boots VALUES (?, ?, 1)", (self._boot, last + 1))
+        self._enter(self._boot)
         # An earlier boot without records will never number another one.
         self._db.execute(
             "DELETE FROM boots WHERE boot != ? AND boot NOT IN (SELECT boot FROM records)",
             (self._boot,),
         )
 
-    def _finish(self, window: Window) -> None:
-        ordinal, seq = self._db.execute(
-            "SELECT ord, next_seq FROM boots WHERE boot = ?", (self._boot,)
+    def _enter(self, boot: bytes) -> None:
+        (last,) = self._db.execute("SELECT coalesce(max(ord), 0) FROM boots").fetchone()
+        self._db.execute("INSERT OR IGNORE INTO boots VALUES (?, ?, 1)", (boot, last + 1))
+
+    def _mark(self, source: bytes, what: str) -> int:
+        row = self._db.execute(
+            "SELECT value FROM marks WHERE source = ? AND what = ?", (source, what)
         ).fetchone()
-        self._db.execute(
-            "INSERT INTO records VALUES (?, ?, ?, ?)", (ordinal, seq, self._boot, _encode(window))
-        )
+        return int(row[0]) if row is not None else 0
+
+    def _crowds_out(self, record: Record) -> bool:
+        """Whether this is gossip that would take the room of predictions."""
+        is_gossip = isinstance(record, Note) and record.kind != "fault"
+        return is_gossip and self._waiting() >= self._max_records // 2
+
+    def _finish(self, record: Record) -> None:
+        (seq,) = self._db.execute(
+            "SELECT next_seq FROM boots WHERE boot = ?", (self._boot,)
+        ).fetchone()
+        self._insert(self._boot, seq, record)
         self._db.execute("UPDATE boots SET next_seq = next_seq + 1 WHERE boot = ?", (self._boot,))
+
+    def _insert(self, boot: bytes, seq: int, record: Record) -> None:
+        (ordinal,) = self._db.execute("SELECT ord FROM boots WHERE boot = ?", (boot,)).fetchone()
+        self._db.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?)", (ordinal, seq, boot, _encode(record))
+        )
+        window = record if isinstance(record, Window) else Window("", (0, 0, 0), b"", 0, 0)
         self._db.execute(
             "UPDATE totals SET records = records + 1, samples = samples + ?, errors = errors + ?,"
             " labelled = labelled + ?, correct = correct + ?",
@@ -234,8 +330,8 @@ class Spool:
                 self._db.execute("ROLLBACK")
 
 
-def _encode(window: Window) -> bytes:
-    return cbor2.dumps(telemetry.to_map(window))
+def _encode(record: Record) -> bytes:
+    return cbor2.dumps(telemetry.to_map(record))
 
 
 def _failed(path: Path, error: sqlite3.Error) -> DeviceError:

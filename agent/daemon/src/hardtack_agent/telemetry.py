@@ -1,7 +1,8 @@
 """Telemetry windows: counts and histograms that merge exactly.
 
 A window sums what one model version did between two moments. Every field is a sum (or a minimum
-or maximum of times), so merging windows in any order gives the same result.
+or maximum of times), so merging windows in any order gives the same result. A note is what a
+microcontroller has to tell besides: a fault, its log, its stack, the cycles of each layer.
 
 Source: SPEC section 4.3.
 """
@@ -22,6 +23,8 @@ SCHEMA = 1
 MAX_CLASSES = 4096
 """Classes that are counted one by one; a model may have more."""
 _MAX_COUNT = 2**63
+_MAX_NOTE = 32768
+NOTE_KINDS = ("fault", "log", "health", "layers")
 
 LATENCY_EDGES_US = tuple(int(8 * 2 ** (k / 2)) for k in range(48))
 """Bucket b counts latencies in [edge[b-1], edge[b]) microseconds; bucket 0 lies below 8 us,
@@ -64,6 +67,24 @@ class Window:
     def key(self) -> tuple[str, bytes]:
         """What windows must share to be merged."""
         return self.model, self.model_id
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something a device tells once.
+
+    Attributes:
+        kind: One of `NOTE_KINDS`.
+        time_s: When it was heard, seconds since 1970.
+        body: Text keys; values are whole numbers, text, or lists of whole numbers.
+    """
+
+    kind: str
+    time_s: int
+    body: Mapping[str, Any]
+
+
+Record = Window | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +173,11 @@ def latency_quantile_us(latency: Mapping[int, int], quantile: float) -> int | No
     return None
 
 
-def to_map(window: Window) -> dict[int, Any]:
-    """Return the window as the integer-keyed map of SPEC section 4.3; zeros are left out."""
+def to_map(record: Record) -> dict[int, Any]:
+    """Return the record as the integer-keyed map of SPEC section 4.3; zeros are left out."""
+    if isinstance(record, Note):
+        return {14: record.kind, 15: record.time_s, 16: dict(record.body)}
+    window = record
     full: dict[int, Any] = {
         2: window.model, 3: list(window.version), 4: window.model_id,
         5: window.start_s, 6: window.end_s, 7: window.samples, 8: window.errors,
@@ -188,18 +212,32 @@ def from_map(fields: Mapping[Any, Any]) -> Window:
     )  # fmt: skip
 
 
-def encode_batch(boot_id: bytes, records: Iterable[tuple[int, Window]]) -> bytes:
-    """Write the CBOR of up/tm: {0: schema, 1: boot_id, 2: [{1: seq, ...window}]}.
+def read_record(fields: Mapping[Any, Any]) -> Record:
+    """Read a window or a note; raises as `from_map`."""
+    if 14 not in fields:
+        return from_map(fields)
+    kind, body = fields[14], fields.get(16)
+    if kind not in NOTE_KINDS or not isinstance(body, dict) or len(cbor2.dumps(body)) > _MAX_NOTE:
+        raise _refused("note")
+    for key, value in body.items():
+        plain = value if isinstance(value, list) else [value]
+        if not isinstance(key, str) or not all(type(one) in (int, str) for one in plain):
+            raise _refused("note")
+    return Note(kind, _count(fields.get(15), "15"), body)
+
+
+def encode_batch(boot_id: bytes, records: Iterable[tuple[int, Record]]) -> bytes:
+    """Write the CBOR of up/tm: {0: schema, 1: boot_id, 2: [{1: seq, ...record}]}.
 
     Args:
         boot_id: 16 bytes.
-        records: (sequence number, window) pairs of that boot.
+        records: (sequence number, record) pairs of that boot.
     """
-    rows = [{1: seq, **to_map(window)} for seq, window in records]
+    rows = [{1: seq, **to_map(record)} for seq, record in records]
     return cbor2.dumps({0: SCHEMA, 1: boot_id, 2: rows}, canonical=True)
 
 
-def decode_batch(payload: bytes) -> tuple[bytes, list[tuple[int, Window]]]:
+def decode_batch(payload: bytes) -> tuple[bytes, list[tuple[int, Record]]]:
     """Read up/tm; the inverse of `encode_batch`.
 
     Raises:
@@ -216,7 +254,7 @@ def decode_batch(payload: bytes) -> tuple[bytes, list[tuple[int, Window]]]:
         raise _refused("boot_id")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _refused("records")
-    return boot_id, [(_count(row.get(1), "seq"), from_map(row)) for row in rows]
+    return boot_id, [(_count(row.get(1), "seq"), read_record(row)) for row in rows]
 
 
 def _add(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:

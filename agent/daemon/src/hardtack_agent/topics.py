@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 ROOT = "ht/v1"
-UP = ("birth", "state", "tm", "ev", "rq")
-DOWN = ("job", "blk", "ack")
+UP = ("birth", "state", "tm", "ev", "rq", "sf")
+DOWN = ("job", "blk", "ack", "sf")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

@@ -35,6 +35,7 @@ from hardtack_agent.events import (
     Reserve,
     Reserved,
     Result,
+    Runs,
     RunTrial,
     Save,
     Saved,
@@ -70,6 +71,8 @@ def step(state: State, event: Event) -> Step:
             result = _started(state, event.found)
         case Listed(), _:
             result = _listed(state, event)
+        case Runs(), _:
+            result = _runs(state, event)
         case TrialEnded(), Phase.TRIAL:
             result = _trial_ended(state, event)
         case Refused(), Phase.FETCHING | Phase.VERIFYING | Phase.INSTALLING:
@@ -142,6 +145,30 @@ def _intact(
         other = pair.inactive if fall_back and pair.get(pair.inactive) is not None else None
         pair = replace(pair, active=other)
     return pair
+
+
+def _runs(state: State, event: Runs) -> Step:
+    """Take over what the device says; a slot that a job in hand fills is left to it."""
+    saved, job = state.saved, state.saved.job
+    models = {name: replace(pair, active=None) for name, pair in saved.models.items()}
+    if event.replaced:
+        models = {name: replace(pair, floor=None) for name, pair in models.items()}
+    if event.record is not None:
+        pair = models.get(event.name, ModelSlots())
+        slots: tuple[SlotName, SlotName] = ("a", "b")
+        free = saved.models.get(event.name, ModelSlots()).active or "a"
+        if job is not None and job.name == event.name and saved.phase is not Phase.FETCHING:
+            free = "a" if saved.target == "b" else "b"
+        holds = (slot for slot in slots if _same(pair.get(slot), event.record))
+        slot = next(holds, free)
+        models[event.name] = replace(pair.put(slot, event.record), active=slot)
+    if models == saved.models:
+        return state, []
+    return replace(state, saved=replace(saved, models=models)), [Save()]
+
+
+def _same(held: SlotRecord | None, record: SlotRecord) -> bool:
+    return held is not None and held.sha256 == record.sha256
 
 
 def _listed(state: State, event: Listed) -> Step:
@@ -273,7 +300,7 @@ def _try_again(state: State, code: str, detail: str) -> Step:
     saved, job = state.saved, state.saved.job
     if job is None:
         return state, []
-    if saved.trials >= MAX_TRIALS:
+    if state.counts_trials and saved.trials >= MAX_TRIALS:
         return _roll_back(state, "rolled_back", code, detail)
     saved = replace(saved, phase=Phase.TRIAL, trials=saved.trials + 1)
     return replace(state, saved=saved), [

@@ -66,12 +66,13 @@ class Updater:
     Args:
         store: Where bundles and state lie.
         ports: What lies outside.
+        counts_trials: As in `State`.
     """
 
-    def __init__(self, store: SlotStore, ports: Ports) -> None:
+    def __init__(self, store: SlotStore, ports: Ports, *, counts_trials: bool = True) -> None:
         self._store = store
         self._ports = ports
-        self._state = State(saved=store.load())
+        self._state = State(saved=store.load(), counts_trials=counts_trials)
         self._events: deque[Event] = deque()
 
     @property

@@ -40,6 +40,7 @@ ht_status ht_golden_open(const ht_model *model, ht_golden *golden) {
     if (gold->size < 8 || load32_le(gold->bytes + 4) != model->op_count) {
         return HT_ERR_GOLDEN;
     }
+    golden->watch = NULL;
     golden->count = load32_le(gold->bytes);
     if (golden->count > 64) {
         return HT_ERR_GOLDEN;
@@ -107,6 +108,9 @@ ht_status ht_golden_replay(ht_model *model, const ht_golden *golden, uint32_t in
         uint32_t crc;
         if (i < model->op_count) {
             ht_port port;
+            if (golden->watch != NULL) {
+                golden->watch(i);
+            }
             (void)ht_run_op(model, i);
             (void)ht_op_output(model, i, &port);
             crc = ht_crc32(0, port.codes, (size_t)port.elements);

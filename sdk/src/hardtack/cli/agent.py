@@ -7,23 +7,26 @@ from pathlib import Path
 
 import click
 import platformdirs
+from click.core import ParameterSource
 
 from hardtack.fleet.settings import DEFAULT_BROKER
 
 
 @click.command("agent")
-@click.argument("device")
+@click.argument("device", required=False)
+@click.option("--config", type=click.Path(path_type=Path), help="agent.toml; options win over it")
 @click.option("--broker", default=DEFAULT_BROKER, show_default=True, help="mqtt://HOST:PORT")
 @click.option("--tenant", default="default", show_default=True, help="whose fleet")
 @click.option("--hardware", default="linux", show_default=True, help="class of this device")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="slots, state and spool")
 @click.option("--keys", type=click.Path(path_type=Path), help="folder of trusted .pub files")
 @click.option("--telemetry-period", default="10 s", show_default=True, help="between windows")
+@click.pass_context
 def command(
-    device: str, broker: str, tenant: str, hardware: str,
-    state_dir: Path | None, keys: Path | None, telemetry_period: str,
+    context: click.Context, device: str | None, config: Path | None, broker: str, tenant: str,
+    hardware: str, state_dir: Path | None, keys: Path | None, telemetry_period: str,
 ) -> None:  # fmt: skip
-    """Run a device agent named DEVICE until Ctrl-C.
+    """Run a device agent named DEVICE until Ctrl-C, and the gateway that its --config names.
 
     For trying things out on one machine; on a device, install hardtack-agent and run that.
     """
@@ -33,13 +36,15 @@ def command(
     from hardtack_runtime.errors import ConfigError, TrustError
     from hardtack_runtime.signing import Keyring
 
+    if device is None and config is None:
+        raise click.UsageError("name a DEVICE, or a file with --config")
     try:
         period_s = parse_time(telemetry_period)
     except ValueError as error:
         raise ConfigError("HT104", "--telemetry-period", str(error)) from error
-    if keys is None:
+    if keys is None and config is None:
         signing_key("default")  # makes it, so that there is something to trust
-    elif not len(Keyring.load(keys)):
+    elif keys is not None and not len(Keyring.load(keys)):
         raise TrustError(
             "HT704", str(keys), "holds no public key (*.pub), so every bundle would be refused",
             "`hardtack keys new` makes a pair; copy its .pub file there",
@@ -48,7 +53,14 @@ def command(
     devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
     values = {
         "device": device, "broker": broker, "tenant": tenant, "hardware": hardware,
-        "state_dir": state_dir or devices / device, "trusted_keys": keys or keys_dir(),
-        "telemetry_period_s": period_s,
+        "state_dir": state_dir, "trusted_keys": keys, "telemetry_period": period_s,
     }  # fmt: skip
-    run(None, values, lambda socket: click.echo(f"{device}: predictions at {socket}"))
+    if config is None:
+        values["state_dir"] = state_dir or devices / str(device)
+        values["trusted_keys"] = keys or keys_dir()
+    else:  # what the file says is better than a default of ours
+        for key in ("broker", "tenant", "hardware", "telemetry_period"):
+            if context.get_parameter_source(key) is ParameterSource.DEFAULT:
+                values[key] = None
+    values["telemetry_period_s"] = values.pop("telemetry_period")
+    run(config, values, lambda socket: click.echo(f"{device or config}: predictions at {socket}"))

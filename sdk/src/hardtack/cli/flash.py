@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import click
 
 from hardtack.files import named, read_bundle
+from hardtack.fleet.settings import fleet_options, settle
 from hardtack_runtime.errors import DeviceError
 
 
 @click.command("flash")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--device", default="auto", show_default=True, help="auto, PORT or socket://HOST:PORT"
-)
+    "--device", default="auto", show_default=True,
+    help="auto, PORT, socket://HOST:PORT or mqtt:NAME",
+)  # fmt: skip
 @click.option(
     "--baud", type=click.IntRange(1), help="speed of the port; else those in use are tried"
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
-def command(bundle: Path, device: str, baud: int | None, as_json: bool) -> None:
+@fleet_options
+def command(bundle: Path, device: str, baud: int | None, as_json: bool, **flags: Any) -> None:
     """Send BUNDLE to a board that runs hardtack firmware, and see that it computes the same bits.
+
+    mqtt:NAME is a board behind a gateway that lends its line (`remote = true`).
 
     What an interrupted transfer left on the board is used. The model it has keeps running until
     the new one has passed its golden vectors there.
@@ -38,7 +45,10 @@ def command(bundle: Path, device: str, baud: int | None, as_json: bool) -> None:
     with named(bundle):
         header = verify(data, own_keyring())
         layers = unpack(data).manifest.layers
-    with _Progress(as_json) as progress, find(device, baud, progress.say) as session:
+    with (
+        _Progress(as_json) as progress,
+        find(device, baud, progress.say, partial(settle, **flags)) as session,
+    ):
         about = session.about
         with named(bundle):
             verify(data, own_keyring(), about.hardware)

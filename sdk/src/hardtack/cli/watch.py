@@ -12,9 +12,12 @@ import click
 from hardtack.fleet.settings import fleet_options, open_store, settle
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from hardtack_agent.telemetry import Window
+
+NO_OPERATOR = 0xFFFFFFFF
 
 
 @click.command("watch")
@@ -41,22 +44,69 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     store = open_store(settle(**flags))
     rows = _rows(store, back_s)
     if as_json:
-        click.echo(json.dumps({"models": rows}))
-    elif not rows and (once or not sys.stdout.isatty()):
-        click.echo(f"no device has reported a prediction in the last {since}", err=True)
+        found = {"models": rows, "jobs": _jobs(store), "notes": _notes(store, back_s)}
+        click.echo(json.dumps(found))
     elif once or not sys.stdout.isatty():
-        Console(highlight=False, markup=False).print(table_of(rows))
+        if not rows and not _troubles(store, back_s):
+            click.echo(f"no device has reported a prediction in the last {since}", err=True)
+        else:
+            Console(highlight=False, markup=False).print(_view(store, back_s))
     else:
-        with Live(table_of(rows), console=Console(highlight=False, markup=False)) as live:
+        console = Console(highlight=False, markup=False)
+        with Live(_view(store, back_s), console=console) as live:
             while True:
                 time.sleep(1)
-                live.update(table_of(_rows(store, back_s)))
+                live.update(_view(store, back_s))
     store.close()
 
 
 def _rows(store: Any, back_s: float) -> list[dict[str, Any]]:
     totals = store.totals(int(time.time() - back_s))
     return [row_of(device, window) for (device, _, _), window in sorted(totals.items())]
+
+
+def _view(store: Any, back_s: float) -> Group:
+    from rich.console import Group
+
+    return Group(table_of(_rows(store, back_s)), *_troubles(store, back_s))
+
+
+def _troubles(store: Any, back_s: float) -> list[str]:
+    """Return a line for each update that went wrong last, and each fault a board told."""
+    lines = [
+        f"{job['device']}  {job['model']}: {job['state']}, {job['code']} {job['detail']}"
+        for job in _jobs(store)
+        if job["code"]
+    ]
+    for note in _notes(store, back_s):
+        if note["kind"] == "fault":
+            layer = note["operator"]
+            where = f"in layer {layer}" if layer != NO_OPERATOR else "outside the model"
+            lines.append(
+                f"{note['device']}  fault {where}: pc {note['pc']:#010x}, lr {note['lr']:#010x}"
+            )
+    return lines
+
+
+def _jobs(store: Any) -> list[dict[str, Any]]:
+    """Return the last job of each device: how it stands, and the code when it went wrong."""
+    last = {job.device: job for job in store.jobs()}
+    return [
+        {
+            "device": job.device, "model": job.release, "state": job.state, "code": job.code,
+            "detail": job.detail, "done": job.done, "total": job.total,
+        }
+        for job in last.values()
+    ]  # fmt: skip
+
+
+def _notes(store: Any, back_s: float) -> list[dict[str, Any]]:
+    """Return what microcontrollers told besides: faults, logs, stack, ticks of each layer."""
+    found = store.notes(since_s=int(time.time() - back_s))
+    return [
+        {"device": device, "kind": note.kind, "time_s": note.time_s, **note.body}
+        for device, note in found
+    ]
 
 
 def row_of(device: str, window: Window) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hardtack_agent.messages import FINAL_STATES, ModelState
-from hardtack_agent.telemetry import Window
+from hardtack_agent.telemetry import Note, Window
 
 Version = tuple[int, int, int]
 
@@ -93,6 +93,14 @@ def telemetry_row(device: str, boot_id: bytes, seq: int, window: Window) -> dict
         # JSON has text keys only.
         "latency": {str(key): count for key, count in window.latency.items()},
         "classes": {str(key): count for key, count in window.classes.items()},
+    }  # fmt: skip
+
+
+def note_row(device: str, boot_id: bytes, seq: int, note: Note) -> dict[str, Any]:
+    """Return the columns of a note."""
+    return {
+        "device": device, "boot_id": boot_id.hex(), "seq": seq, "kind": note.kind,
+        "time_s": note.time_s, "body": dict(note.body),
     }  # fmt: skip
 
 

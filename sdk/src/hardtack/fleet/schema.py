@@ -97,3 +97,16 @@ telemetry = Table(
     Index("telemetry_by_time", "model", "end_s"),
 )
 """One row per record of a device: the primary key makes a record that comes twice count once."""
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("device", String(64), primary_key=True),
+    Column("boot_id", String(32), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("time_s", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+    Index("notes_by_time", "device", "kind", "time_s"),
+)
+"""What devices tell besides: faults, logs; bounded per device and kind."""

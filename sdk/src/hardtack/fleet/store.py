@@ -18,10 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hardtack.fleet import schema
+from hardtack.fleet.database import failed, open_engine
 from hardtack.fleet.rows import (
     DeviceRow,
     JobRow,
     Version,
+    note_row,
     read_version,
     read_window,
     telemetry_row,
@@ -36,9 +38,11 @@ from hardtack_agent.messages import (
     Online,
     make_offer,
 )
-from hardtack_agent.telemetry import Window, merge
+from hardtack_agent.telemetry import Note, Record, Window, merge
 from hardtack_runtime.bundle import read_header
 from hardtack_runtime.errors import DeviceError
+
+_NOTES_PER_KIND = 100
 
 
 class Store:
@@ -53,14 +57,14 @@ class Store:
 
     def __init__(self, url: str | Path) -> None:
         self._offers: dict[str, Offer] = {}
-        self._reader = _open_engine(url)
+        self._reader = open_engine(url)
         self._writer = self._reader.execution_options(hardtack_writes=True)
         self._lite = self._reader.dialect.name == "sqlite"
         self._where = str(self._reader.url)
         try:
             schema.metadata.create_all(self._writer)
         except sa.exc.SQLAlchemyError as error:
-            raise _failed(self._where, error) from error
+            raise failed(self._where, error) from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -261,13 +265,32 @@ class Store:
         return changed > 0 and event.state in FINAL_STATES
 
     def add_telemetry(
-        self, device: str, boot_id: bytes, records: Iterable[tuple[int, Window]]
+        self, device: str, boot_id: bytes, records: Iterable[tuple[int, Record]]
     ) -> None:
         """Commit records; one that is there already changes nothing."""
-        rows = [telemetry_row(device, boot_id, seq, window) for seq, window in records]
-        if rows:
-            insert = self._insert(schema.telemetry).values(rows).on_conflict_do_nothing()
-            self._write([insert])
+        windows, notes, kinds = [], [], set()
+        for seq, record in records:
+            if isinstance(record, Note):
+                notes.append(note_row(device, boot_id, seq, record))
+                kinds.add(record.kind)
+            else:
+                windows.append(telemetry_row(device, boot_id, seq, record))
+        writes = [
+            self._insert(table).values(rows).on_conflict_do_nothing()
+            for table, rows in ((schema.telemetry, windows), (schema.notes, notes))
+            if rows
+        ]
+        if writes:
+            self._write([*writes, *(_keep_newest(device, kind) for kind in sorted(kinds))])
+
+    def notes(self, device: str | None = None, since_s: int = 0) -> list[tuple[str, Note]]:
+        """Return (device, note) of every note since `since_s`, oldest first."""
+        table = schema.notes
+        query = sa.select(table).where(table.c.time_s >= since_s)
+        if device is not None:
+            query = query.where(table.c.device == device)
+        rows = self._read(query.order_by(table.c.time_s, table.c.device, table.c.seq))
+        return [(row.device, Note(row.kind, row.time_s, row.body)) for row in rows]
 
     def telemetry_keys(self, device: str) -> list[tuple[str, int]]:
         """Return (boot id, sequence number) of every record of a device."""
@@ -330,7 +353,7 @@ class Store:
             with self._writer.begin() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise _failed(self._where, error) from error
+            raise failed(self._where, error) from error
 
     def _write(self, statements: Iterable[Any]) -> int:
         with self._begin() as connection:
@@ -342,7 +365,7 @@ class Store:
             with self._reader.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise _failed(self._where, error) from error
+            raise failed(self._where, error) from error
 
     def _read(self, query: sa.Select[Any]) -> Sequence[Any]:
         with self._look() as connection:
@@ -360,40 +383,13 @@ def _later(device: str, now: float) -> sa.ColumnElement[float]:
     return sa.case((last >= now, last + 0.001), else_=now)
 
 
+def _keep_newest(device: str, kind: str) -> Any:
+    table = schema.notes
+    ours = sa.and_(table.c.device == device, table.c.kind == kind)
+    newest = sa.select(table.c.time_s).where(ours).order_by(table.c.time_s.desc())
+    oldest = newest.offset(_NOTES_PER_KIND - 1).limit(1).scalar_subquery()
+    return table.delete().where(ours, table.c.time_s < oldest)
+
+
 def _open() -> sa.ColumnElement[bool]:
     return schema.jobs.c.state.not_in(FINAL_STATES)
-
-
-def _open_engine(url: str | Path) -> sa.Engine:
-    if isinstance(url, Path) or "://" not in url:
-        path = Path(url)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError("HT614", str(path), f"cannot be made: {error.strerror}") from error
-        url = f"sqlite:///{path}"
-    try:
-        engine = sa.create_engine(url)
-    except (sa.exc.SQLAlchemyError, ImportError) as error:
-        raise DeviceError("HT614", str(url), f"is no database address: {error}") from error
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN is deferred: of two writers that both read first one would then fail.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("hardtack_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _failed(where: str, error: sa.exc.SQLAlchemyError) -> DeviceError:
-    reason = str(getattr(error, "orig", None) or error).split("\n")[0]
-    return DeviceError("HT614", where, f"the fleet's database failed: {reason}")

@@ -10,6 +10,7 @@ typedef struct ht_golden {
     uint32_t record_size; /* bytes of a seeded vector */
     uint32_t sample_size; /* bytes of its inputs in a vector that holds them */
     ht_span records;
+    void (*watch)(uint32_t op); /* told of an operator before it runs; NULL once opened */
 } ht_golden;
 
 /* Check the GOLD section of an opened model. */

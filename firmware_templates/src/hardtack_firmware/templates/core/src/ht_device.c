@@ -110,12 +110,15 @@ static void watch(const ht_device *device, uint32_t op) {
 static ht_reason replay(ht_device *device, uint32_t *detail) {
     ht_golden golden;
     (void)ht_golden_open(&device->model, &golden); /* checked with the structure */
-    for (uint32_t i = 0; i < golden.count; i++) {
+    golden.watch = device->watch;
+    ht_reason reason = HT_REASON_OK;
+    for (uint32_t i = 0; i < golden.count && reason == HT_REASON_OK; i++) {
         if (ht_golden_replay(&device->model, &golden, i, detail) != HT_OK) {
-            return HT_REASON_DIVERGED;
+            reason = HT_REASON_DIVERGED;
         }
     }
-    return HT_REASON_OK;
+    watch(device, UINT32_MAX);
+    return reason;
 }
 
 /* Give the opened model its memory and see that it computes what it should. */
@@ -130,10 +133,7 @@ static ht_reason try_model(ht_device *device, uint32_t *detail) {
         *detail = (uint32_t)-status;
         return HT_REASON_STRUCTURE;
     }
-    watch(device, 0);
-    const ht_reason reason = replay(device, detail);
-    watch(device, UINT32_MAX);
-    return reason;
+    return replay(device, detail);
 }
 
 static void set_running(ht_device *device, uint32_t slot, ht_reason reason, uint32_t detail) {

@@ -182,9 +182,11 @@ ht_reason ht_link_golden(ht_link *link, ht_request *request) {
         return HT_REASON_RANGE;
     }
     forget_run(link);
+    golden.watch = link->device.watch;
     if (ht_golden_replay(&link->device.model, &golden, index, &op) != HT_OK) {
         reason = HT_REASON_DIVERGED;
     }
+    ht_fault_watch(HT_NO_OPERATOR);
     put32(put32(request->body, golden.count), op);
     request->reply = 8;
     return reason;

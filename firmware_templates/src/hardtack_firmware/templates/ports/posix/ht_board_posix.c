@@ -27,6 +27,7 @@ static ht_flash flash;
 static int listener = -1; /* -1: standard input and output */
 static int line_in = 0;
 static int line_out = 1;
+static uint8_t chip_id[16];
 
 int ht_posix_open_flash(const char *path) {
     struct stat info;
@@ -136,8 +137,13 @@ void ht_board_stack(uint32_t *used, uint32_t *size) {
     *size = 0;
 }
 
+void ht_posix_set_id(const char *id) {
+    const size_t size = strlen(id);
+    memcpy(chip_id, id, size < sizeof chip_id ? size : sizeof chip_id);
+}
+
 void ht_board_id(uint8_t id[16]) {
-    memset(id, 0, 16);
+    memcpy(id, chip_id, sizeof chip_id);
 }
 
 void ht_board_reset(void) {

@@ -13,4 +13,7 @@ int ht_posix_open_flash(const char *path);
 /* Serve 127.0.0.1:port, one connection after the other; 0 takes a free port and prints it. */
 int ht_posix_listen(int port);
 
+/* The chip's id: up to 16 bytes of text; without it there is none. */
+void ht_posix_set_id(const char *id);
+
 #endif

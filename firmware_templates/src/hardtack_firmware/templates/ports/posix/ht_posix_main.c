@@ -1,5 +1,5 @@
-/* hardtack-device FLASH [PORT]: a device as a process, on standard input and output, or serving a
- * TCP port of this machine (0: any; it is printed). */
+/* hardtack-device FLASH [PORT [ID]]: a device as a process, on standard input and output, or
+ * serving a TCP port of this machine (0: any; it is printed). ID is its chip's. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,17 +8,20 @@
 int ht_app_main(void); /* the application's main, by another name */
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: hardtack-device FLASH [PORT]\n");
+    if (argc < 2 || argc > 4) {
+        fprintf(stderr, "usage: hardtack-device FLASH [PORT [ID]]\n");
         return 2;
     }
     if (!ht_posix_open_flash(argv[1])) {
         fprintf(stderr, "hardtack-device: %s: cannot be read and written\n", argv[1]);
         return 1;
     }
-    if (argc == 3 && !ht_posix_listen(atoi(argv[2]))) {
+    if (argc >= 3 && !ht_posix_listen(atoi(argv[2]))) {
         fprintf(stderr, "hardtack-device: port %s: cannot be served\n", argv[2]);
         return 1;
+    }
+    if (argc == 4) {
+        ht_posix_set_id(argv[3]);
     }
     (void)setjmp(ht_posix_reset);
     return ht_app_main();
