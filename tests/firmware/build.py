@@ -6,10 +6,12 @@ import functools
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from hardtack_runtime.operator_table import table_source
 from tests.digit_bundles import KEY
 
 ROOT = Path(__file__).parents[2]
@@ -46,16 +48,23 @@ def keys_file() -> Path:
 
 @functools.cache
 def firmware(
-    board: str, compiler: str = "cc", flags: str = "", linker: str = "", app: Path | None = None
+    board: str,
+    compiler: str = "cc",
+    flags: str = "",
+    linker: str = "",
+    app: Path | None = None,
+    operators: Path | None = None,
 ) -> Path:
     """Build a board's firmware; skip the calling test when its compiler is not there."""
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}: {board} needs it")
-    out = ROOT / "build" / ("firmware-" + board + ("" if app is None else f"-{app.stem}"))
+    parts = ("firmware", board, *(path.stem for path in (app, operators) if path is not None))
+    out = ROOT / "build" / "-".join(parts)
     command = [
         *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}"),
         *(f"KEYS={keys_file()}", f"MONOCYPHER={monocypher()}"),
         *([] if app is None else [f"APP={app}"]),
+        *([] if operators is None else [f"OPERATORS={operators}"]),
         *(f"EXTRA_CFLAGS={flags} -Werror", f"EXTRA_LDFLAGS={linker}"),
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -63,6 +72,17 @@ def firmware(
     return out / "firmware.elf"
 
 
-def posix_firmware() -> Path:
+def operators_file(name: str, opcodes: Iterable[int]) -> Path:
+    """Write a table of operators; firmware built with it is told by the name."""
+    path = ROOT / "build" / f"{name}.c"
+    source = table_source(opcodes)
+    if not path.exists() or path.read_text() != source:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+    return path
+
+
+def posix_firmware(operators: Path | None = None) -> Path:
     """Build the posix board with sanitizers."""
-    return firmware("posix", flags=SANITIZE, linker="-fsanitize=address,undefined")
+    linker = "-fsanitize=address,undefined"
+    return firmware("posix", flags=SANITIZE, linker=linker, operators=operators)

@@ -28,21 +28,26 @@ from hardtack_agent.serial_messages import (
 )
 from hardtack_runtime.interpreter import Interpreter
 from tests.digit_bundles import KEY, STRANGER, make_bundle, sample
-from tests.firmware.build import posix_firmware
+from tests.firmware.build import operators_file, posix_firmware
 from tests.firmware.host import Host, RefusedError, u32
+
+FULLY_CONNECTED, ADD = 3, 4
 
 
 class Device:
     """The posix board as a process; it can be killed and started again on the same flash."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, operators: Path | None = None) -> None:
         self.flash = folder / "flash.bin"
+        self._operators = operators
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, port: int = 0) -> Host:
         """Start it, on any port or on this one, and connect."""
         self._process = subprocess.Popen(
-            [posix_firmware(), self.flash, str(port)], stdout=subprocess.PIPE, text=True
+            [posix_firmware(self._operators), self.flash, str(port)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -312,3 +317,15 @@ def test_a_host_may_go_and_come_back_at_any_time(device: Device) -> None:
     host.line.close()
     again = Host(socket.create_connection(("127.0.0.1", device.port)), timeout_s=1.0)
     assert again.install(make_bundle("1.0.0")).active == 0
+
+
+def test_a_model_with_an_operator_that_was_left_out_is_refused(tmp_path: Path) -> None:
+    device = Device(tmp_path, operators_file("ht_operators_add", [ADD]))
+    try:
+        host = device.start()
+        with pytest.raises(RefusedError) as caught:
+            host.install(make_bundle("1.0.0"))
+        assert (caught.value.reason, caught.value.detail) == (Reason.OPERATOR, FULLY_CONNECTED)
+        assert host.status().running == NONE
+    finally:
+        device.kill()

@@ -59,6 +59,10 @@ static ht_reason check_structure(const ht_device *device, const uint8_t *bundle,
     if (status == HT_OK) {
         status = ht_golden_open(model, &golden);
     }
+    if (status == HT_ERR_NOT_LINKED) {
+        *detail = model->failed_opcode;
+        return HT_REASON_OPERATOR;
+    }
     if (status != HT_OK) {
         *detail = (uint32_t)-status;
         return HT_REASON_STRUCTURE;

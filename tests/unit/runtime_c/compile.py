@@ -24,13 +24,27 @@ def compiler(name: str = "") -> str:
     return path
 
 
-def build(output: Path, *sources: Path, flags: tuple[str, ...], cc: str = "") -> Path:
+def build(
+    output: Path,
+    *sources: Path,
+    flags: tuple[str, ...],
+    cc: str = "",
+    operators: Path = CSRC / "src" / "ht_operators.c",
+) -> Path:
     """Compile the runtime and more sources into one program or library.
+
+    Args:
+        output: The file to write.
+        sources: Besides the runtime's.
+        flags: Of the compiler.
+        cc: The compiler.
+        operators: The table of operators.
 
     Raises:
         AssertionError: the compiler had something to say.
     """
-    runtime = sorted([*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")])
+    listed = [*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")]
+    runtime = sorted([*(path for path in listed if path.name != "ht_operators.c"), operators])
     command = [
         *(compiler(cc), "-std=c99", *WARNINGS, *flags),
         *(f"-I{CSRC / 'include'}", f"-I{ROOT / 'fuzz'}"),

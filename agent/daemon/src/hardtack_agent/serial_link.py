@@ -68,6 +68,7 @@ class Reason(enum.IntEnum):
     NO_MODEL = 18
     GAP = 19
     STALE = 20
+    OPERATOR = 21
 
 
 @dataclass(frozen=True, slots=True)

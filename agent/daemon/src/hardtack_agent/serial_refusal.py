@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from hardtack_agent.serial_link import Frame, Reason, Type
 from hardtack_runtime.errors import BundleError, DeviceError, GateError, HardtackError, TrustError
+from hardtack_runtime.operator_table import NAMES
 
 _REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
     Reason.FLASH: (DeviceError, "HT622", "its flash did not take what was written"),
@@ -24,6 +25,7 @@ _REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
     Reason.GAVE_UP: (DeviceError, "HT607", "three trials were begun and none ended"),
     Reason.REFUSED: (TrustError, "HT705", "it gave this bundle up before"),
     Reason.NO_MODEL: (DeviceError, "HT611", "no model runs"),
+    Reason.OPERATOR: (GateError, "HT502", "its firmware was built without an operator"),
 }
 
 
@@ -55,6 +57,8 @@ def explain(where: str, reason: int, detail: int, layers: Sequence[str] = ()) ->
         met = f"{met}, first in layer {detail}{named}"
     elif reason == Reason.REFUSED:
         met = f"{met}: {_name(detail)}"
+    elif reason == Reason.OPERATOR:
+        met = f"{met} of the model, {NAMES.get(detail, f'opcode {detail}')}"
     return kind(code, where, met)
 
 

@@ -22,7 +22,7 @@ ht_status ht_operator_at(const ht_model *model, uint32_t at, ht_operator *op, ui
     op->count = words - 1;
     op->fields = record + 4;
     *next = at + 4 * words;
-    return HT_OK;
+    return op->opcode > 0 && op->opcode < HT_OPERATORS ? HT_OK : HT_ERR_OPCODE;
 }
 
 static ht_status check_ports(const ht_model *model) {
@@ -40,16 +40,22 @@ static ht_status check_ports(const ht_model *model) {
     return HT_OK;
 }
 
+static ht_status check_operator(const ht_bundle *bundle, const ht_operator *op) {
+    const ht_operator_entry *entry = ht_operators[op->opcode];
+    return entry != NULL ? entry->check(bundle, op) : HT_ERR_NOT_LINKED;
+}
+
 static ht_status check_operators(ht_model *model) {
     uint32_t at = 0;
     for (uint32_t i = 0; i < model->op_count; i++) {
-        ht_operator op;
+        ht_operator op = {0, 0, NULL};
         ht_status status = ht_operator_at(model, at, &op, &at);
         if (status == HT_OK) {
-            status = ht_check_operator(&model->bundle, &op);
+            status = check_operator(&model->bundle, &op);
         }
         if (status != HT_OK) {
             model->failed_op = i;
+            model->failed_opcode = op.opcode;
             return status;
         }
     }
@@ -123,6 +129,24 @@ void *ht_tensor_data(ht_model *model, uint32_t index, ht_tensor *tensor) {
     return not_const(model->weights + unpacked_offset(model, index));
 }
 
+void *ht_operand_data(ht_model *model, const ht_operator *op, uint32_t field, ht_tensor *tensor) {
+    return ht_tensor_data(model, (uint32_t)ht_field(op, field), tensor);
+}
+
+static ht_status check_constants(ht_model *model) {
+    uint32_t at = 0;
+    ht_status status = HT_OK;
+    for (uint32_t i = 0; i < model->op_count && status == HT_OK; i++) {
+        ht_operator op;
+        model->failed_op = i;
+        status = ht_operator_at(model, at, &op, &at);
+        if (status == HT_OK && ht_operators[op.opcode]->check_constants != NULL) {
+            status = ht_operators[op.opcode]->check_constants(model, &op);
+        }
+    }
+    return status;
+}
+
 ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
     if (size < model->bundle.unpacked_size || (memory == NULL && model->bundle.unpacked_size > 0)) {
         return HT_ERR_MEMORY;
@@ -137,13 +161,7 @@ ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
     }
     /* A bundle without coded tensors needs no memory, but must count as unpacked. */
     model->weights = memory != NULL ? memory : (const int8_t *)model->bundle.bytes;
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < model->op_count && status == HT_OK; i++) {
-        ht_operator op;
-        status = ht_operator_at(model, at, &op, &at);
-        status = status == HT_OK ? ht_check_constants(model, &op) : status;
-        model->failed_op = i;
-    }
+    status = check_constants(model);
     if (status != HT_OK) {
         model->weights = NULL;
     }
@@ -215,7 +233,7 @@ ht_status ht_op_output(const ht_model *model, uint32_t index, ht_port *port) {
     if (status != HT_OK) {
         return status;
     }
-    return fill_port(model, (uint32_t)ht_field(&op, ht_output_field(op.opcode)), port);
+    return fill_port(model, (uint32_t)ht_field(&op, ht_operators[op.opcode]->output), port);
 }
 
 /* ---- Running */
@@ -231,7 +249,7 @@ ht_status ht_run(ht_model *model) {
         if (status != HT_OK) {
             return status; /* the bundle changed under our feet */
         }
-        ht_compute(model, &op);
+        ht_operators[op.opcode]->run(model, &op);
     }
     return HT_OK;
 }
@@ -243,7 +261,7 @@ ht_status ht_run_op(ht_model *model, uint32_t index) {
     }
     const ht_status status = find_operator(model, index, &op);
     if (status == HT_OK) {
-        ht_compute(model, &op);
+        ht_operators[op.opcode]->run(model, &op);
     }
     return status;
 }
@@ -268,4 +286,8 @@ void ht_model_counts(const ht_model *model, uint32_t *inputs, uint32_t *outputs,
 
 uint32_t ht_model_failed_op(const ht_model *model) {
     return model->failed_op;
+}
+
+uint32_t ht_model_failed_opcode(const ht_model *model) {
+    return model->failed_opcode;
 }

@@ -38,6 +38,8 @@ const char *ht_status_text(ht_status status) {
         return "malformed golden vectors";
     case HT_ERR_DIVERGED:
         return "a golden vector gave other bits";
+    case HT_ERR_NOT_LINKED:
+        return "operator that was left out of this build";
     }
     return "unknown status";
 }

@@ -109,7 +109,7 @@ def _load() -> ctypes.CDLL:
 
 
 _NOT_A_BUNDLE = {-3, -4}
-_OTHER_VERSION = {-5, -6}
+_OTHER_VERSION = {-5, -6, -18}
 
 
 def check(status: int, where: str = "bundle") -> None:

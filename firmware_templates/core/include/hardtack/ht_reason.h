@@ -23,7 +23,8 @@ typedef enum ht_reason {
     HT_REASON_REFUSED = 17,   /* given up before */
     HT_REASON_NO_MODEL = 18,  /* no model runs */
     HT_REASON_GAP = 19,       /* input is missing */
-    HT_REASON_STALE = 20      /* another run came since */
+    HT_REASON_STALE = 20,     /* another run came since */
+    HT_REASON_OPERATOR = 21   /* this firmware was built without an operator of the model */
 } ht_reason;
 
 #endif

@@ -27,7 +27,8 @@ typedef struct ht_model {
     const int8_t *weights;  /* unpacked constants; NULL until ht_weights_unpack */
     uint32_t cursor_tensor; /* the coded tensor found last in the unpack memory, */
     uint32_t cursor_offset; /* and where it begins: the next search goes on from here */
-    uint32_t failed_op;     /* after HT_ERR_OPERATOR or HT_ERR_OPCODE: which one */
+    uint32_t failed_op;     /* after an operator was refused: which one, */
+    uint32_t failed_opcode; /* and what it is */
 } ht_model;
 
 /* An int8 tensor as callers see it: real = scale * (code - zero). */
@@ -69,5 +70,6 @@ HT_API void ht_model_memory(const ht_model *model, uint32_t *arena_size, uint32_
 HT_API void ht_model_counts(const ht_model *model, uint32_t *inputs, uint32_t *outputs,
                             uint32_t *operators);
 HT_API uint32_t ht_model_failed_op(const ht_model *model);
+HT_API uint32_t ht_model_failed_opcode(const ht_model *model);
 
 #endif

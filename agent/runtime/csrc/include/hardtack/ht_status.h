@@ -25,11 +25,12 @@ typedef enum ht_status {
     HT_ERR_CODE_TABLE = -10,  /* a table of HUFF is wrong */
     HT_ERR_CODE_STREAM = -11, /* coded bytes that no encoder wrote */
     HT_ERR_PROGRAM = -12,     /* PROG is cut short, or a record has the wrong length */
-    HT_ERR_OPCODE = -13,      /* an operator this build has no kernel for */
+    HT_ERR_OPCODE = -13,      /* an operator that does not exist */
     HT_ERR_OPERATOR = -14,    /* a field or a shape of an operator is wrong */
     HT_ERR_MEMORY = -15,      /* the caller's memory is too small or not given yet */
     HT_ERR_GOLDEN = -16,      /* GOLD is wrong */
-    HT_ERR_DIVERGED = -17     /* a golden vector gave other bits */
+    HT_ERR_DIVERGED = -17,    /* a golden vector gave other bits */
+    HT_ERR_NOT_LINKED = -18   /* an operator that was left out of this build */
 } ht_status;
 
 /* One line of English for a status; never NULL. */

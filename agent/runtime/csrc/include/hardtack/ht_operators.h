@@ -1,0 +1,27 @@
+/* The table of operators, by opcode. `src/ht_operators.c` lists them all; a firmware links a table
+ * of its own instead, with NULL for those that its model does not use, and the linker leaves their
+ * kernels out. */
+#ifndef HARDTACK_HT_OPERATORS_H
+#define HARDTACK_HT_OPERATORS_H
+
+#define HT_OPERATORS 14 /* the largest opcode and one; opcode 0 is none */
+
+typedef struct ht_operator_entry ht_operator_entry;
+
+extern const ht_operator_entry ht_operator_conv_2d;
+extern const ht_operator_entry ht_operator_depthwise_conv_2d;
+extern const ht_operator_entry ht_operator_fully_connected;
+extern const ht_operator_entry ht_operator_add;
+extern const ht_operator_entry ht_operator_mul;
+extern const ht_operator_entry ht_operator_concat;
+extern const ht_operator_entry ht_operator_pad;
+extern const ht_operator_entry ht_operator_max_pool_2d;
+extern const ht_operator_entry ht_operator_average_pool_2d;
+extern const ht_operator_entry ht_operator_mean;
+extern const ht_operator_entry ht_operator_transpose;
+extern const ht_operator_entry ht_operator_softmax;
+extern const ht_operator_entry ht_operator_lookup;
+
+extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
+
+#endif

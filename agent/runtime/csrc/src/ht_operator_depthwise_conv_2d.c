@@ -1,0 +1,25 @@
+#include "ht_weighted.h"
+
+static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
+    ht_tensor in;
+    ht_tensor weights;
+    ht_tensor out;
+    const ht_status status = ht_conv_check(bundle, op, &in, &weights, &out);
+    if (status != HT_OK) {
+        return status;
+    }
+    HT_REQUIRE(weights.dims[0] == 1 && out.dims[3] == weights.dims[3]);
+    HT_REQUIRE(out.dims[3] % in.dims[3] == 0);
+    return HT_OK;
+}
+
+static void run(ht_model *model, const ht_operator *op) {
+    ht_weighted data;
+    ht_weighted_read(model, op, 13, &data);
+    const ht_window window = ht_conv_window(op, &data.weights_tensor);
+    ht_depthwise_conv_2d_s8(data.in, ht_dims_of(&data.in_tensor), data.weights, data.bias, &window,
+                            ht_field(op, 12), &data.stage, data.out, ht_dims_of(&data.out_tensor));
+}
+
+const ht_operator_entry ht_operator_depthwise_conv_2d = {check, ht_weighted_check_constants, run,
+                                                         5};

@@ -1,0 +1,21 @@
+/* Every operator there is. A project's own table takes this file's place. */
+#include "hardtack/ht_operators.h"
+
+#include <stddef.h>
+
+const ht_operator_entry *const ht_operators[HT_OPERATORS] = {
+    NULL,
+    &ht_operator_conv_2d,
+    &ht_operator_depthwise_conv_2d,
+    &ht_operator_fully_connected,
+    &ht_operator_add,
+    &ht_operator_mul,
+    &ht_operator_concat,
+    &ht_operator_pad,
+    &ht_operator_max_pool_2d,
+    &ht_operator_average_pool_2d,
+    &ht_operator_mean,
+    &ht_operator_transpose,
+    &ht_operator_softmax,
+    &ht_operator_lookup,
+};

@@ -1,0 +1,68 @@
+#include "ht_weighted.h"
+
+void ht_weighted_read(ht_model *model, const ht_operator *op, uint32_t first, ht_weighted *data) {
+    ht_tensor tensor;
+    data->in = ht_operand_data(model, op, 0, &data->in_tensor);
+    data->weights = ht_operand_data(model, op, 1, &data->weights_tensor);
+    data->bias = ht_operand_data(model, op, 2, &tensor);
+    data->stage.mult = ht_operand_data(model, op, 3, &tensor);
+    data->stage.per_channel = tensor.elements > 1;
+    data->stage.shift = ht_operand_data(model, op, 4, &tensor);
+    data->stage.out_zero = ht_field(op, first);
+    data->stage.act_min = ht_field(op, first + 1);
+    data->stage.act_max = ht_field(op, first + 2);
+    data->out = ht_operand_data(model, op, 5, &data->out_tensor);
+}
+
+ht_status ht_weighted_check(const ht_bundle *bundle, const ht_operator *op, int32_t n_out) {
+    ht_tensor bias;
+    ht_tensor mult;
+    ht_tensor shift;
+    HT_REQUIRE(ht_is_constant(bundle, op, 2, HT_INT32, &bias) && bias.elements == n_out);
+    HT_REQUIRE(ht_is_constant(bundle, op, 3, HT_INT32, &mult));
+    HT_REQUIRE(mult.elements == n_out || mult.elements == 1);
+    HT_REQUIRE(ht_is_constant(bundle, op, 4, HT_INT8, &shift) && shift.elements == mult.elements);
+    return HT_OK;
+}
+
+ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
+    ht_tensor tensor;
+    ht_tensor weights;
+    const int32_t *bias = ht_operand_data(model, op, 2, &tensor);
+    const int32_t n_out = tensor.elements;
+    (void)ht_operand_data(model, op, 1, &weights);
+    const int64_t taps = weights.elements / n_out; /* per output channel */
+    for (int32_t i = 0; i < n_out; i++) {
+        const int64_t size = bias[i] < 0 ? -(int64_t)bias[i] : bias[i];
+        HT_REQUIRE(size + (taps << 14) <= INT32_MAX);
+    }
+    const int32_t *mult = ht_operand_data(model, op, 3, &tensor);
+    const int8_t *shift = ht_operand_data(model, op, 4, &tensor);
+    for (int32_t i = 0; i < tensor.elements; i++) {
+        HT_REQUIRE(ht_is_scaling(mult[i], shift[i]));
+    }
+    return HT_OK;
+}
+
+ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {
+    const ht_window window = {.kernel_h = weights->dims[1],
+                              .kernel_w = weights->dims[2],
+                              .stride_h = ht_field(op, 6),
+                              .stride_w = ht_field(op, 7),
+                              .dilation_h = ht_field(op, 8),
+                              .dilation_w = ht_field(op, 9),
+                              .pad_top = ht_field(op, 10),
+                              .pad_left = ht_field(op, 11)};
+    return window;
+}
+
+ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,
+                        ht_tensor *weights, ht_tensor *out) {
+    HT_REQUIRE(ht_is_unary(bundle, op, 16, 5, in, out));
+    HT_REQUIRE(ht_is_constant(bundle, op, 1, HT_INT8, weights));
+    const ht_window window = ht_conv_window(op, weights);
+    HT_REQUIRE(ht_window_fits(&window, in, out));
+    HT_REQUIRE(ht_is_code(ht_field(op, 12)) && ht_is_code(ht_field(op, 13)));
+    HT_REQUIRE(ht_is_clamp(ht_field(op, 14), ht_field(op, 15)));
+    return ht_weighted_check(bundle, op, out->dims[3]);
+}

@@ -1,0 +1,45 @@
+"""Names of the operators in C, and the table that keeps unused kernels out of a firmware."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+NAMES = {
+    1: "conv_2d",
+    2: "depthwise_conv_2d",
+    3: "fully_connected",
+    4: "add",
+    5: "mul",
+    6: "concat",
+    7: "pad",
+    8: "max_pool_2d",
+    9: "average_pool_2d",
+    10: "mean",
+    11: "transpose",
+    12: "softmax",
+    13: "lookup",
+}
+"""By opcode (SPEC section 2); in C, operator `add` is the entry `ht_operator_add`."""
+
+
+def table_source(opcodes: Iterable[int]) -> str:
+    """Return the C file that takes the place of `csrc/src/ht_operators.c`.
+
+    Args:
+        opcodes: Of the operators that the firmware's models use.
+
+    Raises:
+        KeyError: an opcode that does not exist.
+    """
+    lines = [f"    [{opcode}] = &ht_operator_{NAMES[opcode]}," for opcode in sorted(set(opcodes))]
+    return "\n".join(
+        (
+            "/* Generated: the operators that this firmware's models use; others are absent. */",
+            '#include "hardtack/ht_operators.h"',
+            "",
+            "const ht_operator_entry *const ht_operators[HT_OPERATORS] = {",
+            *(lines or ["    0,"]),
+            "};",
+            "",
+        )
+    )
