@@ -21,6 +21,7 @@ def bundles() -> dict[str, bytes]:
     empty = Program((Tensor("x", (1, 1, 1, 5)),), (), (Port(0, 1.0, 0),), (Port(0, 1.0, 0),), 16)
     return {
         "every_op": golden_bundle(),
+        "smallest": golden_bundle(smallest=True),
         "no_golden": pack(whole, manifest_for(whole), key=None),
         "empty": pack(empty, manifest_for(empty), key=None),
     }

@@ -122,7 +122,7 @@ def manifest_for(program: p.Program) -> Manifest:
     return Manifest(name="golden", version="1.2.3", inputs=ports[0], outputs=ports[1])
 
 
-def golden_bundle() -> bytes:
+def golden_bundle(*, smallest: bool = False) -> bytes:
     """Return the bundle of `every_op_program`, with vectors recorded by the C runtime."""
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
@@ -130,7 +130,17 @@ def golden_bundle() -> bytes:
     program = every_op_program()
     bare = pack(program, manifest_for(program), key=KEY)
     golden = record(Interpreter(bare), seeds=(1, 2, 3))
-    return pack(program, manifest_for(program), key=KEY, golden=golden)
+    return pack(program, manifest_for(program), key=KEY, golden=golden, smallest=smallest)
+
+
+def ctx_bundle() -> bytes:
+    """Return the bundle of one small dense layer whose weights are coded by ctx."""
+    b = Builder(3)
+    x, y = b.place(1, 1, 1, 48), b.place(1, 1, 1, 12)
+    weights = b.weights(12, 48, kept=0.15)
+    b.ops.append(p.FullyConnected(x, weights, *b.requantise(12), y, 0, -128, 127))
+    program = b.program(x, y)
+    return pack(program, manifest_for(program), key=KEY, smallest=True)
 
 
 def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:
@@ -159,6 +169,7 @@ def main() -> None:
     (HERE / "bad").mkdir(exist_ok=True)
     good = golden_bundle()
     (HERE / "good" / "every_op.htb").write_bytes(good)
+    (HERE / "good" / "every_op_smallest.htb").write_bytes(golden_bundle(smallest=True))
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

@@ -136,6 +136,7 @@ def pack_model(
     *,
     hardware: str = "any",
     ram: int | None = None,
+    smallest: bool = False,
 ) -> bytes:
     """Write the signed bundle of a converted model, golden vectors recorded here.
 
@@ -145,6 +146,7 @@ def pack_model(
         hardware: Class of device it may run on, or `any`.
         ram: Bytes the device has for arena and unpacked constants; constants for which there
             is no room stay raw and are used from flash. None: as much as it takes.
+        smallest: Code weights by ctx where that is smaller; it is slow to unpack.
     """
     from hardtack_runtime.bundle import pack
     from hardtack_runtime.golden import record
@@ -155,7 +157,8 @@ def pack_model(
     draft = pack(program, manifest, key=None, hardware=hardware)
     golden = record(Interpreter(draft), seeds=GOLDEN_SEEDS)
     return pack(
-        program, manifest, key=key, hardware=hardware, golden=golden, unpack_limit=limit
+        program, manifest, key=key, hardware=hardware, golden=golden, unpack_limit=limit,
+        smallest=smallest,
     )  # fmt: skip
 
 

@@ -98,7 +98,10 @@ def bake(
     converted = convert(path, noted)
     packed = []
     for target in config.target:
-        data = pack_model(converted, key, hardware=target.hardware, ram=target.ram)
+        data = pack_model(
+            converted, key, hardware=target.hardware, ram=target.ram,
+            smallest=target.pack == "smallest",
+        )  # fmt: skip
         header = read_header(data)
         check_fit(config, target, header)
         name = f"{config.project.name}-{config.project.release}-{target.name}{BUNDLE_SUFFIX}"

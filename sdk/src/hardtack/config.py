@@ -142,6 +142,8 @@ class Target(_Strict):
     """Limit for arena and unpacked weights together."""
     flash: Size | None = None
     """Limit for the bundle."""
+    pack: Literal["fast", "smallest"] = "fast"
+    """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
 
 
 def _differently_named(targets: tuple[Target, ...]) -> tuple[Target, ...]:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.golden.make import golden_bundle
+from tests.golden.make import ctx_bundle, golden_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 ROUNDS = "8000"
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("hostile") / "good.htb"
-    path.write_bytes(golden_bundle())
-    return path
-
-
-@pytest.mark.parametrize("lut_bits", ["9", "12"])
-def test_every_damage_ends_with_a_status(lut_bits: str, bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lut_bits", "make"), [("9", golden_bundle), ("12", golden_bundle), ("9", ctx_bundle)]
+)
+def test_every_damage_ends_with_a_status(
+    lut_bits: str, make: Callable[[], bytes], tmp_path: Path
+) -> None:
+    bundle = tmp_path / "good.htb"
+    bundle.write_bytes(make())
     program = build(
         tmp_path / "hostile",
         Path(__file__).with_name("hostile.c"),

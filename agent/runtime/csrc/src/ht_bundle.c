@@ -221,6 +221,8 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     switch (tensor->coding) {
     case HT_RAW:
         return tensor->table == 0 && tensor->gap_table == 0;
+    case HT_CTX:
+        return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_NARROW:
         return tensor->dtype == HT_INT32 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_DENSE_HUFF:

@@ -1,5 +1,6 @@
 #include "ht_unpack.h"
 
+#include "hardtack/ht_ctx.h"
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
 
@@ -128,6 +129,24 @@ static ht_status unpack_narrow(const ht_tensor *tensor, ht_span stored, uint8_t 
     return HT_OK;
 }
 
+/* Rows are output channels, as in masks. */
+static ht_status unpack_ctx(const ht_tensor *tensor, ht_span stored, int8_t *out) {
+    const int32_t rows = tensor->dims[0] > 1 ? tensor->dims[0] : tensor->dims[1] * tensor->dims[2];
+    return ht_ctx_decode(stored.bytes, stored.size, rows, tensor->elements / rows, out);
+}
+
+static ht_status unpack(const ht_bundle *bundle, const ht_tensor *tensor, uint8_t *out) {
+    const ht_span stored = {bundle->section[HT_DATA].bytes + tensor->offset, tensor->stored_size};
+    switch (tensor->coding) {
+    case HT_NARROW:
+        return unpack_narrow(tensor, stored, out);
+    case HT_CTX:
+        return unpack_ctx(tensor, stored, (int8_t *)out);
+    default:
+        return unpack_huffman(bundle, tensor, stored, (int8_t *)out);
+    }
+}
+
 ht_status ht_unpack_all(const ht_bundle *bundle, uint8_t *out) {
     for (uint32_t i = 0; i < bundle->tensor_count; i++) {
         ht_tensor tensor;
@@ -137,10 +156,7 @@ ht_status ht_unpack_all(const ht_bundle *bundle, uint8_t *out) {
         }
         const uint32_t taken = ht_unpacked_bytes(&tensor);
         memset(out + taken - 16, 0, 16); /* what rounding up leaves over */
-        const ht_span stored = {bundle->section[HT_DATA].bytes + tensor.offset, tensor.stored_size};
-        const ht_status status = tensor.coding == HT_NARROW
-                                     ? unpack_narrow(&tensor, stored, out)
-                                     : unpack_huffman(bundle, &tensor, stored, (int8_t *)out);
+        const ht_status status = unpack(bundle, &tensor, out);
         if (status != HT_OK) {
             return status;
         }

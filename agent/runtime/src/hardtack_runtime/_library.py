@@ -30,6 +30,7 @@ class Port(ctypes.Structure):
     )
 
 
+_I32 = ctypes.c_int32
 _U32_OUT = ctypes.POINTER(_U32)
 _PORT_OUT = ctypes.POINTER(Port)
 _STATUS = ctypes.c_int
@@ -49,16 +50,18 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "ht_run_op": (_STATUS, (_POINTER, _U32)),
     "ht_quantize_f32_s8": (
         None,
-        (_POINTER, ctypes.c_float, ctypes.c_int32, _POINTER, ctypes.c_int32),
+        (_POINTER, ctypes.c_float, _I32, _POINTER, _I32),
     ),
     "ht_dequantize_s8_f32": (
         None,
-        (_POINTER, ctypes.c_float, ctypes.c_int32, _POINTER, ctypes.c_int32),
+        (_POINTER, ctypes.c_float, _I32, _POINTER, _I32),
     ),
     "ht_decoder_size": (_SIZE, ()),
     "ht_huffman_build": (_STATUS, (_POINTER, _SIZE, ctypes.c_uint8, _POINTER)),
     "ht_huffman_decode_dense": (_STATUS, (_POINTER, _POINTER, _SIZE, _POINTER, _SIZE)),
     "ht_huffman_decode_gap": (_STATUS, (_POINTER, _POINTER, _POINTER, _SIZE, _POINTER, _SIZE)),
+    "ht_ctx_encode": (_STATUS, (_POINTER, _I32, _I32, _I32, _POINTER, _SIZE, _POINTER)),
+    "ht_ctx_decode": (_STATUS, (_POINTER, _SIZE, _I32, _I32, _POINTER)),
     "ht_crc32": (_U32, (_U32, _POINTER, _SIZE)),
 }
 

@@ -98,6 +98,7 @@ def pack(
     hardware: str = "any",
     golden: tuple[GoldenVector, ...] = (),
     unpack_limit: int | None = None,
+    smallest: bool = False,
 ) -> bytes:
     """Write a signed bundle.
 
@@ -108,6 +109,7 @@ def pack(
         hardware: Class of device it may run on, or "any".
         golden: Vectors recorded by `hardtack_runtime.golden.record`.
         unpack_limit: Bytes of memory the device has for unpacked constants; None: enough.
+        smallest: Code weights by ctx where that is smaller; it is slow to unpack.
 
     Raises:
         ValueError: the name or the hardware does not fit its field of the header.
@@ -117,7 +119,7 @@ def pack(
         if _WORD.fullmatch(text) is None or len(text) >= room:
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
     constants = [t.data for t in program.tensors if t.data is not None]
-    packed = packing.pack_constants(constants, unpack_limit)
+    packed = packing.pack_constants(constants, unpack_limit, smallest=smallest)
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)

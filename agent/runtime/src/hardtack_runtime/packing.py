@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import huffman, masking
+from hardtack_runtime import context, huffman, masking
 from hardtack_runtime.huffman import IntArray, Table
 
 Constant = npt.NDArray[Any]
@@ -30,6 +30,7 @@ class Coding(IntEnum):
     GAP_HUFF = 3
     MASKED_HUFF = 4
     NARROW = 5
+    CTX = 6
 
     @property
     def label(self) -> str:
@@ -73,13 +74,16 @@ class _Option:
     tables: tuple[int, ...] = ()
 
 
-def pack_constants(constants: list[Constant], unpack_limit: int | None = None) -> Packed:
+def pack_constants(
+    constants: list[Constant], unpack_limit: int | None = None, *, smallest: bool = False
+) -> Packed:
     """Choose the smallest coding for every constant.
 
     Args:
         constants: int8 or int32 arrays of four dimensions.
         unpack_limit: Bytes of memory a device has for unpacked tensors; those that save least
             per byte of it then stay raw, to be used where they lie. None: as much as it takes.
+        smallest: Try ctx too, which takes a hundred times as long to unpack.
     """
     streams = [_Streams(c) if c.dtype == np.int8 else None for c in constants]
     coded = [s for s in streams if s]
@@ -87,7 +91,7 @@ def pack_constants(constants: list[Constant], unpack_limit: int | None = None) -
     for kind in ("dense", "gaps", "values"):
         _share([getattr(s, kind) for s in coded], kind, coded, tables)
     options = [
-        _narrow_options(constant) if stream is None else stream.options(constant, tables)
+        _narrow_options(constant) if stream is None else stream.options(constant, tables, smallest)
         for constant, stream in zip(constants, streams, strict=True)
     ]
     costs = [len(table.encode()) for table in tables]
@@ -126,7 +130,7 @@ class _Streams:
         self.values = np.bincount(values, minlength=256) if sparse else empty
         self.tables: dict[str, int] = {}
 
-    def options(self, constant: Constant, tables: list[Table]) -> list[_Option]:
+    def options(self, constant: Constant, tables: list[Table], smallest: bool) -> list[_Option]:
         """Encode the tensor every way there is a table for."""
         found = [_Option(Coding.RAW, constant.tobytes())]
         dense, gaps, values = (self.tables.get(kind) for kind in ("dense", "gaps", "values"))
@@ -139,6 +143,8 @@ class _Streams:
         if gaps is not None and values is not None:
             data = huffman.encode_gap(constant, tables[gaps], tables[values])
             found.append(_Option(Coding.GAP_HUFF, data, (values, gaps)))
+        if smallest and (stream := context.encode(constant)) is not None:
+            found.append(_Option(Coding.CTX, stream))
         return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import huffman, masking
+from hardtack_runtime import context, huffman, masking
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
 from hardtack_runtime.packing import Coding, Packed, frame, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
@@ -170,6 +170,8 @@ def _codes(row: _Row, tables: int) -> bool:
     if row.coding in (ARENA, Coding.RAW, Coding.NARROW):
         suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
         return suits and row.table == row.gap_table == 0
+    if row.coding == Coding.CTX:
+        return row.dtype.itemsize == 1 and row.table == row.gap_table == 0
     known = row.table < tables and row.gap_table < tables
     gaps = row.coding == Coding.GAP_HUFF or row.gap_table == 0
     return row.coding in tuple(Coding) and row.dtype.itemsize == 1 and known and gaps
@@ -203,6 +205,8 @@ def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> n
         return np.frombuffer(stored, row.dtype)
     if row.coding == Coding.NARROW:
         return _widen(row.where, stored, row.elements)
+    if row.coding == Coding.CTX:
+        return context.decode(stored, row.dims)
     values = tables[row.table]
     if row.coding == Coding.GAP_HUFF:
         return huffman.decode_gap(stored, row.elements, tables[row.gap_table], values)

@@ -33,7 +33,8 @@ typedef enum ht_coding {
     HT_DENSE_HUFF = 2,
     HT_GAP_HUFF = 3,
     HT_MASKED_HUFF = 4,
-    HT_NARROW = 5
+    HT_NARROW = 5,
+    HT_CTX = 6
 } ht_coding;
 
 typedef struct ht_span {
