@@ -45,7 +45,7 @@ class Desk:
     def add(self, name: str, chip: str = "") -> Cable:
         folder = self._folder / f"board-{name}"
         folder.mkdir()
-        device = Device(folder, chip)
+        device = Device(folder, chip=chip)
         device.start().line.close()
         self.devices[name] = device
         self.cables[name] = Cable(lambda: device.port)
