@@ -61,7 +61,9 @@ be installed."""
 class Machine:
     """A QEMU process whose UART is a TCP socket."""
 
-    def __init__(self, board: Board, folder: Path, app: Path | None = None, image: Path | None = None) -> None:
+    def __init__(
+        self, board: Board, folder: Path, app: Path | None = None, image: Path | None = None
+    ) -> None:
         self.board = board
         self.port = 0
         self._memory = folder / "flash.bin"

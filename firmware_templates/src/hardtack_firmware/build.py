@@ -26,7 +26,8 @@ _LINKER = re.compile(r"(?:ld\S*: |ld\.lld: error: )(?P<what>the model slots over
 _UNDEFINED = re.compile(r"(?P<at>\S+?):?\s.*undefined reference to `(?P<name>\w+)'")
 _UNDEFINED_LLD = re.compile(r"undefined symbol: (?P<name>\w+)")
 _ERROR = re.compile(
-    r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)|error: (?P<other>.+)", re.MULTILINE
+    r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)|error: (?P<other>.+)",
+    re.MULTILINE,
 )
 
 
