@@ -94,8 +94,8 @@ def test_the_manifest_of_platformio_is_what_its_packer_takes(
     pio = needs("pio")
     del manifest["license"]  # the packer looks licences up on the network
     (library / "library.json").write_text(json.dumps(manifest))
-    run(pio, "pkg", "pack", library, "-o", tmp_path / "library.tgz", cwd=tmp_path)
-    assert (tmp_path / "library.tgz").is_file()
+    run(pio, "pkg", "pack", library, "-o", tmp_path / "library.tar.gz", cwd=tmp_path)
+    assert (tmp_path / "library.tar.gz").is_file()
 
 
 ZEPHYR = """\
