@@ -17,7 +17,7 @@ from tests.golden.make import golden_bundle
 from tests.unit.runtime_c.compile import CSRC, build, compiler
 
 NOT_LINKED = -18
-FULLY_CONNECTED = 3
+FULLY_CONNECTED, ADD = 3, 4
 
 
 def test_every_operator_has_its_name_in_c() -> None:
@@ -70,13 +70,11 @@ def test_what_the_table_leaves_out_is_not_linked(tmp_path: Path) -> None:
         "int main(void) { ht_model model; return (int)ht_model_open(0, 0, &model) + 1; }\n"
     )
     flags = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DHT_PORTABLE")
-    program = build(
-        tmp_path / "few", main, flags=flags, operators=own_table(tmp_path, FULLY_CONNECTED)
-    )
+    program = build(tmp_path / "few", main, flags=flags, operators=own_table(tmp_path, ADD))
     listed = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
     linked = set(re.findall(r"T (ht_\w+_s8)\b", listed))
-    assert linked == {"ht_fully_connected_s8"}
-    assert set(re.findall(r"ht_operator_(\w+)\b", listed)) >= {"fully_connected"}
+    assert linked == {"ht_add_s8"}
+    assert set(re.findall(r"ht_operator_(\w+)\b", listed)) >= {"add"}
     assert "ht_operator_conv_2d" not in listed
     assert subprocess.run([program], check=False).returncode == 0
 

@@ -36,9 +36,19 @@ static inline int32_t ht_rounding_shift_right(int32_t x, int32_t exponent) {
  * multiplier  Q0.31, >= 0
  * shift       in [-31, 30]; left if positive */
 static inline int32_t ht_requantize(int32_t x, int32_t multiplier, int32_t shift) {
+#if UINTPTR_MAX > 0xFFFFFFFFu /* without branches, for the sake of vectors */
     const int32_t left = shift > 0 ? shift : 0;
     const int32_t right = shift > 0 ? 0 : -shift;
     return ht_rounding_shift_right(ht_doubling_high_mul(ht_shift_left(x, left), multiplier), right);
+#else
+    if (shift >= 0) {
+        return ht_doubling_high_mul(ht_shift_left(x, shift), multiplier);
+    }
+    /* Subtracting 1 from what is negative makes "half away from zero" "half up". The product lies
+     * within -(2^31 - 1)..2^31 - 2, so neither that nor adding 1 overflows. */
+    const int32_t product = ht_doubling_high_mul(x, multiplier);
+    return (((product + (product >> 31)) >> ~shift) + 1) >> 1;
+#endif
 }
 
 static inline int8_t ht_clamp_s8(int32_t x, int32_t low, int32_t high) {

@@ -1,5 +1,13 @@
-/* Inner loops that compilers turn into SIMD instructions, and the switch that builds them for
- * several processors at once. */
+/* Inner loops, written once per kind of processor, and the marks that have them compiled well.
+ *
+ * Kernels sum windows: the taps that one output pixel sees, gathered on the stack in the form that
+ * the processor multiplies best (ht_tap). Every header below defines the same functions:
+ *
+ * ht_copy_taps     codes to taps at..at + n of a window
+ * ht_fill_taps     the same from one code
+ * ht_sum_windows   acc += window . weights, for one or two windows and many output channels
+ * ht_sum_channels  acc += image * weights, channel by channel, for several taps
+ * ht_finish_lanes  accumulators to output codes */
 #ifndef HARDTACK_HT_VECTOR_H
 #define HARDTACK_HT_VECTOR_H
 
@@ -12,8 +20,20 @@
     !defined(HT_PORTABLE)
 #define HT_MULTIARCH                                                                               \
     __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#elif defined(__OPTIMIZE_SIZE__) && defined(__GNUC__) && !defined(__clang__)
+/* A firmware is built for size; these few functions are its time. Loops that copy stay loops: a
+ * small C library's memcpy goes byte by byte. */
+#define HT_MULTIARCH                                                                               \
+    __attribute__((optimize("O2", "no-tree-loop-distribute-patterns", "no-schedule-insns")))
 #else
 #define HT_MULTIARCH
+#endif
+
+/* A loop that gets a function, and the registers, of its own. */
+#if defined(__GNUC__)
+#define HT_HOT __attribute__((noinline, unused)) HT_MULTIARCH
+#else
+#define HT_HOT
 #endif
 
 #if defined(__GNUC__)
@@ -22,66 +42,18 @@
 #define HT_INLINE static inline
 #endif
 
-/* Products of two int8 fit 16 bits; said so, compilers multiply and add pairs of them. */
-HT_INLINE int32_t ht_dot_s8(const int8_t *a, const int8_t *b, int32_t n) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; i++) {
-        sum += (int16_t)a[i] * (int16_t)b[i];
-    }
-    return sum;
-}
+/* Vectors and pairs are loaded from it. */
+#if defined(__GNUC__)
+#define HT_ALIGNED __attribute__((aligned(16)))
+#else
+#define HT_ALIGNED
+#endif
 
-HT_INLINE int32_t ht_sum_s8(const int8_t *a, int32_t n) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; i++) {
-        sum += a[i];
-    }
-    return sum;
-}
+#define HT_PIXELS 2 /* output pixels summed side by side */
+#define HT_LANES 32 /* output channels summed side by side: 128 bytes of stack for each pixel */
 
-/* sum[k] += a . b_k for four rows b_k, `row` bytes apart: one load of `a` serves four products. */
-#define HT_DOT4(a, b, row, n, sum)                                                                 \
-    do {                                                                                           \
-        const int8_t *b0 = (b);                                                                    \
-        const int8_t *b1 = b0 + (row);                                                             \
-        const int8_t *b2 = b1 + (row);                                                             \
-        const int8_t *b3 = b2 + (row);                                                             \
-        int32_t s0 = (sum)[0];                                                                     \
-        int32_t s1 = (sum)[1];                                                                     \
-        int32_t s2 = (sum)[2];                                                                     \
-        int32_t s3 = (sum)[3];                                                                     \
-        for (int32_t i = 0; i < (n); i++) {                                                        \
-            s0 += (a)[i] * (int16_t)b0[i];                                                         \
-            s1 += (a)[i] * (int16_t)b1[i];                                                         \
-            s2 += (a)[i] * (int16_t)b2[i];                                                         \
-            s3 += (a)[i] * (int16_t)b3[i];                                                         \
-        }                                                                                          \
-        (sum)[0] = s0;                                                                             \
-        (sum)[1] = s1;                                                                             \
-        (sum)[2] = s2;                                                                             \
-        (sum)[3] = s3;                                                                             \
-    } while (0)
-
-HT_INLINE void ht_dot4_s8(const int8_t *a, const int8_t *b, int32_t row, int32_t n, int32_t *sum) {
-    HT_DOT4(a, b, row, n, sum);
-}
-
-/* The same with `a` already widened, which multiply-add instructions want. */
-HT_INLINE void ht_dot4_s16(const int16_t *a, const int8_t *b, int32_t row, int32_t n,
-                           int32_t *sum) {
-    HT_DOT4(a, b, row, n, sum);
-}
-
-HT_INLINE int32_t ht_dot_s16(const int16_t *a, const int8_t *b, int32_t n) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; i++) {
-        sum += a[i] * (int16_t)b[i];
-    }
-    return sum;
-}
-
-/* Input values widened on the stack and used by every output channel: 512 bytes on a
- * microcontroller, 4 KB elsewhere. */
+/* Taps of a window that are gathered at a time, a multiple of 16: 512 bytes of stack for each
+ * pixel of a microcontroller, 4 KB elsewhere. */
 #ifndef HT_WINDOW_TAPS
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #define HT_WINDOW_TAPS 2048
@@ -90,35 +62,17 @@ HT_INLINE int32_t ht_dot_s16(const int16_t *a, const int8_t *b, int32_t n) {
 #endif
 #endif
 
-HT_INLINE void ht_widen_s8(const int8_t *in, int32_t n, int16_t *out) {
-    for (int32_t i = 0; i < n; i++) {
-        out[i] = in[i];
-    }
-}
-
-#define HT_LANES 32 /* output channels summed side by side: 128 bytes of stack */
-
 /* out[0..lanes) = the output codes of acc[0..lanes), the accumulators of channels first... */
-HT_INLINE void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t first,
-                            int32_t lanes, int8_t *out) {
-    const int32_t zero = stage->out_zero;
-    const int32_t low = stage->act_min;
-    const int32_t high = stage->act_max;
-    if (stage->per_channel) {
-        const int32_t *mult = stage->mult + first;
-        const int8_t *shift = stage->shift + first;
-        for (int32_t k = 0; k < lanes; k++) {
-            const int32_t scaled = ht_requantize(acc[k], mult[k], shift[k]);
-            out[k] = ht_clamp_s8(ht_add_wrapping(scaled, zero), low, high);
-        }
-    } else {
-        const int32_t mult = stage->mult[0];
-        const int32_t shift = stage->shift[0];
-        for (int32_t k = 0; k < lanes; k++) {
-            const int32_t scaled = ht_requantize(acc[k], mult, shift);
-            out[k] = ht_clamp_s8(ht_add_wrapping(scaled, zero), low, high);
-        }
-    }
-}
+void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t first, int32_t lanes,
+                  int8_t *out);
+
+#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
+#include "ht_vector_mve.h"
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' &&    \
+    defined(__GNUC__) && !defined(HT_PORTABLE)
+#include "ht_vector_dsp.h"
+#else
+#include "ht_vector_c.h"
+#endif
 
 #endif

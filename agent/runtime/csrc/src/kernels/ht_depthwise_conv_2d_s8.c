@@ -1,24 +1,9 @@
+#include <string.h>
+
 #include "../ht_vector.h"
 #include "hardtack/ht_kernels.h"
 
-HT_INLINE void add_tap(int32_t *acc, const int8_t *image, const int8_t *weights, int32_t lanes) {
-    for (int32_t k = 0; k < lanes; k++) {
-        acc[k] += (int16_t)image[k] * (int16_t)weights[k];
-    }
-}
-
-HT_INLINE void add_tap_repeated(int32_t *acc, const int8_t *image, int32_t first,
-                                int32_t multiplier, const int8_t *weights, int32_t lanes) {
-    for (int32_t k = 0; k < lanes; k++) {
-        acc[k] += image[(first + k) / multiplier] * weights[k];
-    }
-}
-
-HT_INLINE void add_outside(int32_t *acc, int32_t in_zero, const int8_t *weights, int32_t lanes) {
-    for (int32_t k = 0; k < lanes; k++) {
-        acc[k] += in_zero * weights[k];
-    }
-}
+#define TAPS 16 /* summed at a time */
 
 typedef struct job {
     const int8_t *in;
@@ -26,53 +11,90 @@ typedef struct job {
     const ht_window *window;
     ht_dims in_dims;
     int32_t n_out;
+    int32_t multiplier; /* output channels of an input channel */
     int32_t in_zero;
 } job;
 
-/* Sum all taps into acc[0..lanes), output channels first.. of the pixel whose tap (0, 0) lies at
- * image position y, x. */
-HT_INLINE void accumulate(const job *j, int32_t y, int32_t x, int32_t first, int32_t lanes,
-                          int32_t *acc) {
+/* Codes of up to HT_LANES output channels for each of some taps: in the image, or here when they
+ * lie outside it or several output channels read the same input channel. */
+typedef struct tap_rows {
+    const int8_t *image[TAPS];
+    int8_t outside[HT_LANES];
+    int8_t repeated[TAPS][HT_LANES];
+} tap_rows;
+
+/* Find taps tap..tap + n of the pixel whose tap (0, 0) lies at image position y, x, for input
+ * channels first... */
+HT_INLINE void find_taps(const job *j, int32_t y, int32_t x, int32_t tap, int32_t n, int32_t first,
+                         tap_rows *rows) {
     const ht_window *window = j->window;
-    const int32_t multiplier = j->n_out / j->in_dims.c;
-    const int8_t *weights = j->weights + first;
-    for (int32_t ky = 0; ky < window->kernel_h; ky++) {
-        const int32_t iy = y + ky * window->dilation_h;
-        const int row_inside = iy >= 0 && iy < j->in_dims.h;
-        for (int32_t kx = 0; kx < window->kernel_w; kx++, weights += j->n_out) {
-            const int32_t ix = x + kx * window->dilation_w;
-            if (!row_inside || ix < 0 || ix >= j->in_dims.w) {
-                add_outside(acc, j->in_zero, weights, lanes);
-                continue;
-            }
-            const int8_t *image = j->in + (iy * j->in_dims.w + ix) * j->in_dims.c;
-            if (multiplier == 1) {
-                add_tap(acc, image + first, weights, lanes);
-            } else {
-                add_tap_repeated(acc, image, first, multiplier, weights, lanes);
-            }
+    const int32_t step = window->dilation_w * j->in_dims.c;
+    const int32_t ky = tap / window->kernel_w;
+    int32_t kx = tap - ky * window->kernel_w;
+    int32_t iy = y + ky * window->dilation_h;
+    const int8_t **image = rows->image;
+    for (const int8_t **end = image + n; image < end; iy += window->dilation_h, kx = 0) {
+        const int32_t left = (int32_t)(end - image);
+        const int32_t run = window->kernel_w - kx < left ? window->kernel_w - kx : left;
+        const int8_t *const *row_end = image + run;
+        int32_t ix = x + kx * window->dilation_w;
+        const uint32_t width = (uint32_t)iy < (uint32_t)j->in_dims.h ? (uint32_t)j->in_dims.w : 0;
+        int32_t at = (iy * j->in_dims.w + ix) * j->in_dims.c + first;
+        for (; image < row_end; ix += window->dilation_w, at += step) {
+            *image++ = (uint32_t)ix < width ? j->in + at : rows->outside;
         }
     }
 }
 
-HT_INLINE void convolve_pixel(const job *j, int32_t y, int32_t x, const int32_t *bias,
-                              const ht_output_stage *stage, int8_t *out) {
+/* The same taps, HT_LANES channels on. */
+HT_INLINE void advance(int32_t n, tap_rows *rows) {
+    for (int32_t t = 0; t < n; t++) {
+        rows->image[t] += rows->image[t] != rows->outside ? HT_LANES : 0;
+    }
+}
+
+/* Give each of `lanes` output channels, the first at `skip` among those of its input channel, the
+ * code that it reads. */
+HT_INLINE void repeat_codes(const job *j, int32_t n, int32_t skip, int32_t lanes, tap_rows *rows) {
+    for (int32_t t = 0; t < n; t++) {
+        const int8_t *code = rows->image[t];
+        if (code == rows->outside) {
+            continue;
+        }
+        rows->image[t] = rows->repeated[t];
+        int32_t left = j->multiplier - skip;
+        for (int32_t k = 0; k < lanes; k++, left--) {
+            if (left == 0) {
+                left = j->multiplier;
+                code++;
+            }
+            rows->repeated[t][k] = *code;
+        }
+    }
+}
+
+HT_INLINE void sum_pixel(const job *j, int32_t y, int32_t x, const int32_t *bias,
+                         const ht_output_stage *stage, tap_rows *rows, int8_t *out) {
+    const int32_t taps = j->window->kernel_h * j->window->kernel_w;
     for (int32_t first = 0; first < j->n_out; first += HT_LANES) {
         const int32_t left = j->n_out - first;
+        const int32_t lanes = left < HT_LANES ? left : HT_LANES;
         int32_t acc[HT_LANES];
-        if (left >= HT_LANES) { /* a constant count: the compiler unrolls it into registers */
-            for (int32_t k = 0; k < HT_LANES; k++) {
-                acc[k] = bias[first + k];
+        for (int32_t tap = 0; tap < taps; tap += TAPS) {
+            const int32_t n = taps - tap < TAPS ? taps - tap : TAPS;
+            const int32_t channel = first / j->multiplier;
+            if (first > 0 && n == taps && j->multiplier == 1) {
+                advance(n, rows);
+            } else {
+                find_taps(j, y, x, tap, n, channel, rows);
             }
-            accumulate(j, y, x, first, HT_LANES, acc);
-            ht_finish_s8(stage, acc, first, HT_LANES, out + first);
-        } else {
-            for (int32_t k = 0; k < left; k++) {
-                acc[k] = bias[first + k];
+            if (j->multiplier > 1) {
+                repeat_codes(j, n, first - channel * j->multiplier, lanes, rows);
             }
-            accumulate(j, y, x, first, left, acc);
-            ht_finish_s8(stage, acc, first, left, out + first);
+            ht_sum_channels(rows->image, j->weights + tap * j->n_out + first, j->n_out, n, lanes,
+                            tap == 0 ? bias + first : acc, acc);
         }
+        ht_finish_s8(stage, acc, first, lanes, out + first);
     }
 }
 
@@ -80,12 +102,14 @@ HT_MULTIARCH
 void ht_depthwise_conv_2d_s8(const int8_t *in, ht_dims in_dims, const int8_t *weights,
                              const int32_t *bias, const ht_window *window, int32_t in_zero,
                              const ht_output_stage *stage, int8_t *out, ht_dims out_dims) {
-    const job j = {in, weights, window, in_dims, out_dims.c, in_zero};
+    const job j = {in, weights, window, in_dims, out_dims.c, out_dims.c / in_dims.c, in_zero};
+    tap_rows rows;
+    memset(rows.outside, in_zero, sizeof rows.outside);
     for (int32_t oy = 0; oy < out_dims.h; oy++) {
         for (int32_t ox = 0; ox < out_dims.w; ox++) {
             const int32_t y = oy * window->stride_h - window->pad_top;
             const int32_t x = ox * window->stride_w - window->pad_left;
-            convolve_pixel(&j, y, x, bias, stage, out);
+            sum_pixel(&j, y, x, bias, stage, &rows, out);
             out += out_dims.c;
         }
     }

@@ -1,0 +1,160 @@
+"""A bundle of random operators, each on its own: golden vectors tell which one a board gets wrong.
+
+All operators read the beginning of the program's input, or what lies behind it, and write the same
+memory after it, so that the arena stays small. Shapes are those that vector code gets wrong: odd
+channels, windows beside the image, more taps than are gathered at a time, few output pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from hardtack_runtime import program as p
+from hardtack_runtime.bundle import pack
+from hardtack_runtime.golden import record
+from hardtack_runtime.interpreter import Interpreter
+from tests.digit_bundles import KEY
+from tests.golden.make import Q30, Builder, manifest_for
+
+ROOM = 4096
+"""Codes that an operator reads or writes at most."""
+CODES = ((-128, 128), (127, 128), (-128, -127))
+
+
+class KernelBuilder(Builder):
+    """Adds operators with random fields."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.source = self.at(0, 1, 1, 1, ROOM)
+        self.arena = 2 * ROOM
+
+    def at(self, offset: int, *dims: int) -> int:
+        """Add an arena tensor over what is there."""
+        self.tensors.append(p.Tensor("", dims, None, offset))  # type: ignore[arg-type]
+        return len(self.tensors) - 1
+
+    def pick(self, low: int, high: int) -> int:
+        """Return a number in [low, high]."""
+        return int(self.rng.integers(low, high + 1))
+
+    def codes(self, *shape: int) -> int:
+        """Add weights, -128 among them; a few tensors hold nothing else."""
+        low, high = CODES[2 if self.pick(0, 9) == 0 else 0]
+        return self.constant(self.rng.integers(low, high, shape).astype(np.int8))
+
+    def stage(self, channels: int, taps: int) -> tuple[int, int, int]:
+        """Add bias, multipliers and shifts, mostly such that outputs are not all at a bound."""
+        usual = -7 - int(np.log2(taps) / 2)
+        count = channels if self.pick(0, 3) else 1
+        low, high = (usual - 2, usual + 2) if self.pick(0, 4) else (-31, 3)
+        bias = self.rng.integers(-9000, 9000, channels).astype(np.int32)
+        mult = self.rng.integers(Q30 if self.pick(0, 4) else 0, 2**31 - 1, count).astype(np.int32)
+        shift = self.rng.integers(low, high, count).astype(np.int8)
+        return self.constant(bias), self.constant(mult), self.constant(shift)
+
+    def bounds(self) -> tuple[int, int, int]:
+        """Return out_zero, act_min, act_max."""
+        low, high = sorted((self.pick(-128, 127), self.pick(-128, 127)))
+        return (self.pick(-128, 127), *((low, high) if self.pick(0, 2) == 0 else (-128, 127)))
+
+    def convolution(self, *, depthwise: bool) -> None:
+        """Add conv_2d, with or without groups, or depthwise_conv_2d."""
+        kernel, stride, dilation = (
+            (self.pick(1, most), self.pick(1, most)) for most in (self.pick(1, 5), 3, 2)
+        )
+        h, w = self.pick(1, 9), self.pick(1, 9)
+        reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+        pads = [self.pick(0, min(r, 4)) for r in reach]
+        c = self.pick(1, min(70, ROOM // (h * w)))
+        out = [
+            max(1, self.pick(1, 1 + (n + pad - 1) // s))
+            for n, pad, s in zip((h, w), pads, stride, strict=True)
+        ]
+        most = max(1, min(70, ROOM // (out[0] * out[1])))
+        if depthwise:
+            n_out = c * self.pick(1, max(1, min(3, most // c)))
+            c = n_out if n_out % c else c
+            shape, taps = (1, *kernel, n_out), kernel[0] * kernel[1]
+        else:
+            groups = self.pick(2, 4) if self.pick(0, 5) == 0 and c % 4 == 0 and most >= 4 else 1
+            groups = groups if c % groups == 0 else 1
+            n_out = max(1, self.pick(1, most) // groups) * groups
+            shape = (n_out, *kernel, c // groups)
+            taps = kernel[0] * kernel[1] * c // groups
+        kind = p.DepthwiseConv2D if depthwise else p.Conv2D
+        self.ops.append(
+            kind(self.at(0, 1, h, w, c), self.codes(*shape), *self.stage(n_out, taps),
+                 self.at(ROOM, 1, *out, n_out), *stride, *dilation, *pads,
+                 self.pick(-128, 127), *self.bounds())
+        )  # fmt: skip
+
+    def dense(self) -> None:
+        """Add fully_connected."""
+        rows, n_in, n_out = self.pick(1, 5), self.pick(1, 700), self.pick(1, 40)
+        self.ops.append(
+            p.FullyConnected(self.at(0, 1, 1, rows, n_in), self.codes(n_out, n_in),
+                             *self.stage(n_out, n_in), self.at(ROOM, 1, 1, rows, n_out),
+                             *self.bounds())
+        )  # fmt: skip
+
+    def pool(self) -> None:
+        """Add max_pool_2d or average_pool_2d."""
+        h, w, c = self.pick(1, 8), self.pick(1, 8), self.pick(1, 60)
+        kernel = [self.pick(1, n) for n in (h, w)]
+        out = [n - k + 1 for n, k in zip((h, w), kernel, strict=True)]
+        kind = p.MaxPool2D if self.pick(0, 1) else p.AveragePool2D
+        self.ops.append(kind(self.at(0, 1, h, w, c), self.at(ROOM, 1, *out, c), *kernel, 1, 1, 0, 0,
+                             *self.bounds()[1:]))  # fmt: skip
+
+    def elementwise(self) -> None:
+        """Add add, or mul."""
+        dims = (1, self.pick(1, 5), self.pick(1, 5), self.pick(1, 40))
+        n = int(np.prod(dims))
+        a, b, out = self.at(0, *dims), self.at(-(-n // 16) * 16, *dims), self.at(ROOM, *dims)
+        mult = (self.pick(Q30, 2**31 - 1), self.pick(-9, -5))
+        zeros = (self.pick(-128, 127), self.pick(-128, 127))
+        if self.pick(0, 1):
+            self.ops.append(p.Mul(a, b, out, *zeros, *mult, *self.bounds()))
+            return
+        one, two = ((self.pick(Q30, 2**31 - 1), self.pick(-5, 0)) for _ in range(2))
+        self.ops.append(p.Add(a, b, out, zeros[0], *one, zeros[1], *two, 20, 3, mult[0], -18,
+                              *self.bounds()[1:], 1))  # fmt: skip
+
+    def reduction(self) -> None:
+        """Add mean and softmax."""
+        outer, count, inner = self.pick(1, 3), self.pick(1, 30), self.pick(1, 40)
+        self.ops.append(
+            p.Mean(self.at(0, 1, outer, count, inner), self.at(ROOM, 1, outer, 1, inner), outer,
+                   count, inner, self.pick(-128, 127), Q30, -self.pick(1, 6), self.pick(-9, 9))
+        )  # fmt: skip
+        rows, depth = self.pick(1, 4), self.pick(1, 90)
+        shape = (1, 1, rows, depth)
+        self.ops.append(p.Softmax(self.at(0, *shape), self.at(ROOM, *shape), rows, depth,
+                                  self.pick(Q30, 2**31 - 1), self.pick(18, 22), -248))  # fmt: skip
+
+
+def kernel_program(seed: int, rounds: int) -> p.Program:
+    """Return a program of `rounds` times nine operators."""
+    b = KernelBuilder(seed)
+    for _ in range(rounds):
+        for _ in range(2):
+            b.convolution(depthwise=False)
+            b.convolution(depthwise=True)
+        b.dense()
+        b.pool()
+        b.elementwise()
+        b.reduction()
+    return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
+
+
+@functools.cache
+def kernel_bundle(seed: int, rounds: int) -> tuple[bytes, p.Program]:
+    """Return a bundle of random operators with vectors of random and of extreme inputs."""
+    program = kernel_program(seed, rounds)
+    interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
+    extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]
+    golden = record(interpreter, seeds=(1, 2), samples=extremes)
+    return pack(program, manifest_for(program), key=KEY, golden=golden), program
