@@ -3,7 +3,7 @@
 TITLE := STM32F405, STM32F407
 PROCESSOR := Cortex-M4F
 TESTED := QEMU, up to the flash, which it has not
-ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4
+ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4+vfp4d16sp
 UPLOAD := pyocd
 PYOCD_TARGET := stm32f405rg
 UF2_FAMILY := STM32F4
