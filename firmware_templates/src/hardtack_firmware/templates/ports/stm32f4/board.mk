@@ -6,7 +6,6 @@ TESTED := QEMU, up to the flash, which it has not
 ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4+vfp4d16sp
 UPLOAD := pyocd
 PYOCD_TARGET := stm32f405rg
-UF2_FAMILY := STM32F4
 HARDWARE := cortex-m4
 POOL_SIZE_DEFAULT := 98304
 WINDOW := 1
