@@ -135,23 +135,29 @@ size_t ht_decoder_size(void) {
     return sizeof(ht_full_decoder);
 }
 
-/* How many of eight lengths, four bits each, are this one. */
-static unsigned count_of(uint32_t lengths, unsigned length) {
+/* A 1 in each of eight places of four bits whose length is this one. */
+static uint32_t places_of(uint32_t lengths, unsigned length) {
     const uint32_t differ = lengths ^ 0x11111111u * length;
     const uint32_t any = ((differ & 0x77777777u) + 0x77777777u) | differ;
-    return (unsigned)((~any >> 3 & 0x11111111u) * 0x11111111u >> 28);
+    return ~any >> 3 & 0x11111111u;
 }
 
-/* Symbol number `rank` among those of one length, as symbol << 8 | length. */
+/* Symbol number `rank` among those of one length, as symbol << 8 | length; eight at a time are
+ * passed over. */
 static unsigned entry_of_rank(const ht_decoder *decoder, unsigned length, unsigned rank) {
     const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
     unsigned i = 0;
     for (; i + 8 <= symbols; i += 8) {
-        const unsigned found = count_of(load32_le(decoder->lengths + i / 2), length);
-        if (found > rank) {
-            break;
+        uint32_t places = places_of(load32_le(decoder->lengths + i / 2), length);
+        const unsigned found = (places * 0x11111111u) >> 28;
+        if (found <= rank) {
+            rank -= found;
+            continue;
         }
-        rank -= found;
+        for (; (places & 1u) == 0 || rank-- > 0; places >>= 4) {
+            i++;
+        }
+        return ((decoder->first + i) ^ decoder->flip) << 8 | length;
     }
     for (; i < symbols; i++) {
         if (length_of(decoder->lengths, i) == length && rank-- == 0) {
@@ -165,6 +171,7 @@ static unsigned entry_of_rank(const ht_decoder *decoder, unsigned length, unsign
  *
  * window  the next 12 bits of the stream
  * Returns symbol << 8 | length, or 0 when no code begins so. */
+HT_MULTIARCH
 static unsigned long_code(const ht_decoder *decoder, unsigned window) {
     for (unsigned length = decoder->lut_bits + 1u; length <= HT_MAX_CODE_LENGTH; length++) {
         const unsigned code = window >> (HT_MAX_CODE_LENGTH - length);
@@ -264,19 +271,43 @@ HT_INLINE uint32_t load32_be(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-/* The bits of a window that a look-up left over move up; its one or two symbols are written, the
- * second perhaps for nothing. */
+/* window << (bits & 0xFF), the lowest byte at most 24. */
+HT_INLINE uint32_t shift_out(uint32_t window, uint32_t bits) {
+#if defined(__thumb2__) && defined(__GNUC__) /* it reads the lowest byte, which GCC does not use   \
+                                              */
+    __asm("lsl %0, %0, %1" : "+r"(window) : "r"(bits));
+    return window;
+#else
+    return window << (bits & 31u);
+#endif
+}
+
+/* Write the symbols of an entry, the second perhaps for nothing: machines here are little-endian.
+ */
+HT_INLINE void store_symbols(uint32_t entry, int8_t *out) {
+    const uint16_t symbols = (uint16_t)(entry >> 16);
+    memcpy(out, &symbols, sizeof symbols);
+}
+
 #define LOOK_UP(entry)                                                                             \
     do {                                                                                           \
-        window <<= (entry) & 31u;                                                                  \
+        window = shift_out(window, entry);                                                         \
         used += (entry);                                                                           \
-        out[0] = (int8_t)(uint8_t)((entry) >> 16);                                                 \
-        out[1] = (int8_t)(uint8_t)((entry) >> 24);                                                 \
+        store_symbols(entry, out);                                                                 \
         out += (entry) >> 8 & 3u;                                                                  \
     } while (0)
 
-/* Decode with few looks at the ends: three look-ups, of 8 bits and 2 symbols at most, for each
- * reload of a window of 25 bits or more. Stops before what it cannot decode, or near the end. */
+/* Rounds that a stream can take without a look at its ends: each moves it on by three bytes and six
+ * symbols at most, and a load reaches four bytes beyond. */
+static size_t safe_rounds(const uint8_t *next, const uint8_t *end, size_t count) {
+    const size_t left = (size_t)(end - next);
+    const size_t by_bytes = left < 8 ? 0 : (left - 5) / 3;
+    const size_t by_count = count / 6;
+    return by_bytes < by_count ? by_bytes : by_count;
+}
+
+/* Decode in rounds of three look-ups, of 8 bits and 2 symbols at most, for each reload of a window
+ * of 25 bits or more. Stops before what it cannot decode, or near the end. */
 HT_MULTIARCH
 static void decode_alone(const ht_decoder *decoder, stream *s) {
     const ht_lut_entry *lut = decoder->lut;
@@ -285,7 +316,8 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
     int8_t *out = s->out;
     const int8_t *end = out + s->count;
     unsigned used = s->offset; /* bits of *next; what stands above the lowest byte is noise */
-    while (s->end - next >= 8 && end - out >= 6) {
+    size_t rounds = safe_rounds(next, s->end, s->count);
+    while (rounds > 0) {
         uint32_t window = load32_be(next) << used;
         uint32_t entry = lut[window >> shift];
         if (entry == 0) { /* a long code, in a window that holds all of it */
@@ -305,6 +337,9 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
         used &= 0xFFu;
         next += used >> 3;
         used &= 7u;
+        if (--rounds == 0) {
+            rounds = safe_rounds(next, s->end, (size_t)(end - out));
+        }
     }
     s->next = next;
     s->offset = used;
