@@ -54,13 +54,15 @@ BOARDS = {
 class Machine:
     """A QEMU process whose UART is a TCP socket."""
 
-    def __init__(self, board: Board, folder: Path, app: Path | None = None) -> None:
+    def __init__(
+        self, board: Board, folder: Path, app: Path | None = None, operators: Path | None = None
+    ) -> None:
         self.board = board
         self._memory = folder / "flash.bin"
         self._program = shutil.which(f"qemu-system-{board.system}")
         if self._program is None:
             pytest.skip(f"no qemu-system-{board.system}: {board.name} runs on it")
-        self.image = firmware(board.name, board.compiler, app=app)
+        self.image = firmware(board.name, board.compiler, app=app, operators=operators)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> Host:
