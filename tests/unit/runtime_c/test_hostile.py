@@ -20,7 +20,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("lut_bits", ["9", "12"])
+@pytest.mark.parametrize("lut_bits", ["8", "12"])
 def test_every_damage_ends_with_a_status(lut_bits: str, bundle: Path, tmp_path: Path) -> None:
     program = build(
         tmp_path / "hostile",
