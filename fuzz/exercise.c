@@ -109,11 +109,11 @@ ht_status exercise_huffman(const uint8_t *data, size_t size) {
     if (!take(&data, &size, &table, &table_size) || !take(&data, &size, &gap_table, &gap_size)) {
         return HT_ERR_ARGUMENT;
     }
-    ht_decoder values;
-    ht_decoder gaps;
+    ht_full_decoder values;
+    ht_full_decoder gaps;
     ht_status status = ht_huffman_build(table, table_size, 0x80, &values);
     if (status == HT_OK && gap) {
         status = ht_huffman_build(gap_table, gap_size, 0, &gaps);
     }
-    return status == HT_OK ? decode(gap, &values, &gaps, data, size, count) : status;
+    return status == HT_OK ? decode(gap, &values.decoder, &gaps.decoder, data, size, count) : status;
 }

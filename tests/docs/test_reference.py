@@ -16,7 +16,9 @@ from hardtack_runtime.errors import EXIT_STATUS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "sdk/src/hardtack/pages"
-SOURCES = ("sdk/src", "agent/runtime/src", "agent/daemon/src", "converters/src")
+SOURCES = (
+    "sdk/src", "agent/runtime/src", "agent/daemon/src", "converters/src", "firmware_templates/src",
+)  # fmt: skip
 CODE = re.compile(r"HT\d{3}")
 
 

@@ -61,14 +61,23 @@ be installed."""
 class Machine:
     """A QEMU process whose UART is a TCP socket."""
 
-    def __init__(self, board: Board, folder: Path, app: Path | None = None, image: Path | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        folder: Path,
+        app: Path | None = None,
+        operators: Path | None = None,
+        image: Path | None = None,
+    ) -> None:
         self.board = board
         self.port = 0
         self._memory = folder / "flash.bin"
         self._program = shutil.which(f"qemu-system-{board.system}")
         if self._program is None:
             pytest.skip(f"no qemu-system-{board.system}: {board.name} runs on it")
-        self.image = image or firmware(board.name, board.compiler, board.flags, app=app)
+        self.image = image or firmware(
+            board.name, board.compiler, board.flags, app=app, operators=operators
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> Host:

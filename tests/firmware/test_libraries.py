@@ -67,7 +67,7 @@ static void delay(long) { fflush(stdout); exit(0); }
 def test_the_arduino_sketch_runs_its_model(shell: CommandLine, tmp_path: Path) -> None:
     """As the Arduino builder does: everything below src, with src alone in the search path."""
     cxx, library = needs("c++"), new(shell, "arduino")
-    sources = [path for path in (library / "src").rglob("*.c")]
+    sources = list((library / "src").rglob("*.c"))
     objects = tmp_path / "objects"
     objects.mkdir()
     run("cc", "-O1", "-c", f"-I{library / 'src'}", *sources, cwd=objects)
@@ -76,7 +76,7 @@ def test_the_arduino_sketch_runs_its_model(shell: CommandLine, tmp_path: Path) -
         f"{ARDUINO_H}{sketch}\nint main() {{ setup(); for (;;) loop(); }}\n"
     )
     example = library / "examples" / "predict"
-    words = (f"-I{library / 'src'}", f"-I{example}", "sketch.cpp", *sorted(objects.glob("*.o")))
+    words = [f"-I{library / 'src'}", f"-I{example}", "sketch.cpp", *map(str, objects.glob("*.o"))]
     run(cxx, *words, "-o", "sketch", cwd=objects)
     assert run(objects / "sketch", cwd=objects).splitlines() == ["ok", "0"]
     listed = run("nm", objects / "sketch", cwd=objects)
@@ -88,12 +88,14 @@ def test_the_manifest_of_platformio_is_what_its_packer_takes(
 ) -> None:
     library = new(shell, "platformio")
     manifest = json.loads((library / "library.json").read_text())
-    assert all((library / "examples/predict" / f).is_file() for f in manifest["examples"][0]["files"])
+    assert all(
+        (library / "examples/predict" / f).is_file() for f in manifest["examples"][0]["files"]
+    )
     pio = needs("pio")
     del manifest["license"]  # the packer looks licences up on the network
     (library / "library.json").write_text(json.dumps(manifest))
-    run(pio, "pkg", "pack", library, "-o", tmp_path / "library.tgz", cwd=tmp_path)
-    assert (tmp_path / "library.tgz").is_file()
+    run(pio, "pkg", "pack", library, "-o", tmp_path / "library.tar.gz", cwd=tmp_path)
+    assert (tmp_path / "library.tar.gz").is_file()
 
 
 ZEPHYR = """\

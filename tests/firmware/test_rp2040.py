@@ -18,8 +18,9 @@ import pytest
 
 from hardtack_agent.serial_link import Reason
 from hardtack_firmware.images import read_segments
-from tests.digit_bundles import make_bundle
-from tests.firmware.build import ROOT, firmware
+from tests.digit_bundles import KEY, make_bundle
+from tests.end_to_end.command import CommandLine
+from tests.firmware.build import ROOT, firmware, monocypher
 from tests.firmware.host import Host, RefusedError
 from tests.firmware.test_qemu import differing
 
@@ -101,6 +102,34 @@ def test_an_rp2040_boots_installs_updates_and_refuses(host: Host) -> None:
     status = host.install(make_bundle("1.2.0", ballast=30))
     assert (status.active, status.floor) == (1, (1, 2, 0))
     assert 0 < status.stack_used < status.stack_size
+
+
+def test_a_model_comes_with_the_firmware(tmp_path: Path) -> None:
+    """`hardtack build --with-model`: a new board runs it from its first start."""
+    shell = CommandLine(tmp_path, tmp_path)
+    keys = shell.home / "config" / "hardtack" / "keys"
+    keys.mkdir(parents=True)
+    KEY.save(keys / "default.key")
+    bundle = make_bundle("1.0.0", ballast=20)
+    (tmp_path / "digits.htb").write_bytes(bundle)
+    shell.works("firmware", "new", "rp2040", "fw", "--monocypher", str(monocypher()))
+    without = shell.run("build", "fw", "--with-model").refused("HT104", 2)
+    assert "one model, not none" in without
+    drive = tmp_path / "RPI-RP2"
+    drive.mkdir()
+    (drive / "INFO_UF2.TXT").write_text("UF2 Bootloader\n")
+    words = ("--with-model", "--bundle", "digits.htb", "--upload-to", drive)
+    assert f"loaded by {drive}" in shell.works("build", "fw", *words).out
+    loaded = (drive / "firmware.uf2").read_bytes()
+    assert bundle[:256] in loaded  # a block's payload
+    process = started(tmp_path / "fw/build/rp2040/firmware.bin")
+    host = Host(connected(process), timeout_s=20.0)
+    host.listen()
+    status = host.status()
+    assert (status.running, status.active) == (0, 0)
+    assert differing(host, bundle, 2) == 0
+    host.line.close()
+    process.communicate(timeout=20)
 
 
 def test_the_boot_rom_takes_no_second_stage_with_another_crc(image: Path) -> None:

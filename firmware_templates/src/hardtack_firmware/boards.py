@@ -51,7 +51,7 @@ def templates_dir() -> Path:
 
 
 def make_variables(text: str) -> dict[str, str]:
-    """Return the variables that a makefile sets, unexpanded; the first line that sets one counts."""
+    """Return the variables that a makefile sets, unexpanded; the first line of each counts."""
     found: dict[str, str] = {}
     for match in re.finditer(r"^(\w+) *[:?]?= *(.*?) *$", text, re.MULTILINE):
         found.setdefault(match[1], match[2])
@@ -60,8 +60,11 @@ def make_variables(text: str) -> dict[str, str]:
 
 def read_size(text: str) -> int:
     """Return a size as makefiles and linkers write it: 0x400, 1024, 1K."""
-    return int(text.rstrip("KM"), 0) * _UNITS[text.lstrip("0123456789")] if text[-1:] in "KM" \
+    return (
+        int(text.rstrip("KM"), 0) * _UNITS[text.lstrip("0123456789")]
+        if text[-1:] in "KM"
         else int(text, 0)
+    )
 
 
 def read_board(folder: Path) -> Board:

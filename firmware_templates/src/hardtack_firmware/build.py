@@ -26,7 +26,8 @@ _LINKER = re.compile(r"(?:ld\S*: |ld\.lld: error: )(?P<what>the model slots over
 _UNDEFINED = re.compile(r"(?P<at>\S+?):?\s.*undefined reference to `(?P<name>\w+)'")
 _UNDEFINED_LLD = re.compile(r"undefined symbol: (?P<name>\w+)")
 _ERROR = re.compile(
-    r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)|error: (?P<other>.+)", re.MULTILINE
+    r"^(?P<at>[^\s:]+:\d+(?::\d+)?): (?:fatal )?error: (?P<what>.+)|error: (?P<other>.+)",
+    re.MULTILINE,
 )
 
 
@@ -104,10 +105,17 @@ def use_models(folder: Path, models: Sequence[Model]) -> None:
     """Let a project run these models and no others."""
     kept = folder / "models"
     kept.mkdir(exist_ok=True)
-    for path in kept.glob("*.htb"):
-        path.unlink()
     for model in models:
-        (kept / model.path.name).write_bytes(model.data)
+        part = kept / f"{model.path.name}.part"
+        try:
+            part.write_bytes(model.data)
+            part.replace(kept / model.path.name)
+        finally:
+            part.unlink(missing_ok=True)
+    names = {model.path.name for model in models}
+    for path in kept.glob("*.htb"):
+        if path.name not in names:
+            path.unlink()
 
 
 def build(folder: Path) -> Built:
@@ -130,11 +138,17 @@ def build(folder: Path) -> Built:
             *("make", "--silent", "--no-print-directory", f"-j{os.cpu_count() or 1}"),
             *("-C", str(folder), f"OUT=build/{board.name}", *toolchain.variables),
         ],
-        capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"},
+        capture_output=True, text=True, check=False, env=_environment(),
     )  # fmt: skip
     if ran.returncode:
         raise _explain(folder, board, ran.stdout + ran.stderr)
     return Built(board, toolchain.name, out / "firmware.elf", models)
+
+
+def _environment() -> dict[str, str]:
+    """Return ours, without what a make that called us left for its own children."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return ours | {"LC_ALL": "C"}
 
 
 def _explain(folder: Path, board: Board, log: str) -> HardtackError:

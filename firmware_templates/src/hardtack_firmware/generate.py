@@ -72,7 +72,8 @@ def sizes_source(models: Sequence[Model]) -> str:
             f"#error {release} needs {model.memory} bytes (arena {header.arena_size}, unpacked "
             f"weights {header.unpacked_size}), more than POOL_SIZE\n#endif\n"
             f"#if HT_SLOT_SIZE < {header.total_size}\n"
-            f"#error {release} has {header.total_size} bytes, more than a slot (SLOT_SIZE)\n#endif\n"
+            f"#error {release} has {header.total_size} bytes, more than a slot (SLOT_SIZE)\n"
+            "#endif\n"
         )
     return "".join(parts)
 

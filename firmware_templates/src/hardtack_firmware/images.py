@@ -53,11 +53,17 @@ def uf2(segments: Segments, family: int) -> bytes:
     return b"".join(blocks)
 
 
-def write_images(elf: Path, family: str | None) -> list[Path]:
-    """Write firmware.bin, firmware.hex and, for a UF2 family, firmware.uf2; return their paths."""
+def write_images(elf: Path, family: str | None, more: Segments) -> list[Path]:
+    """Write firmware.bin, firmware.hex and, for a UF2 family, firmware.uf2; return their paths.
+
+    Args:
+        elf: The firmware; the images go beside it.
+        family: One of FAMILIES.
+        more: What is to be loaded besides.
+    """
     import bincopy
 
-    segments = read_segments(elf)
+    segments = sorted([*read_segments(elf), *more])
     image = bincopy.BinFile()
     for address, data in segments:
         image.add_binary(data, address=address)

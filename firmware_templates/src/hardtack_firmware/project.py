@@ -117,13 +117,14 @@ make                # needs make and {board.compiler}; or zig: make TOOLCHAIN=zi
 hardtack build      # the same, with a size report and images for programmers
 ```
 
-- `app/main.c` is yours: a sensor's sample in, a class number out. More files beside it are built too.
+- `app/main.c` is yours: a sensor's sample in, a class number out. More files beside it are built.
 - `project.mk`: the board, memory for a model.
 - `models/`: the bundles this firmware is to run; `hardtack build --bundle FILE` changes them.
-- `generated/`: the public keys the device trusts, and the operators of the models. A firmware knows no
-  other operators, and refuses models that need them.
-- `ports/{board.name}/`: the functions of `core/include/hardtack/ht_board.h` for this board, and its memory map.
-- `core/`, `csrc/`: hardtack's, Apache-2.0. `monocypher/`: Monocypher, whose files say under which terms.
+- `generated/`: the public keys the device trusts, and the operators of the models. A firmware knows
+  no other operators, and refuses models that need them.
+- `ports/{board.name}/`: the board's memory map, and the functions of
+  `core/include/hardtack/ht_board.h` for it.
+- `core/`, `csrc/`: hardtack's, Apache-2.0. `monocypher/`: Monocypher, whose files state its terms.
 
 A new model needs no new firmware: `hardtack flash BUNDLE` sends it over the serial line.
 """

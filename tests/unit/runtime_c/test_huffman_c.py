@@ -73,9 +73,9 @@ def test_a_gap_of_many_bits_is_read_in_parts() -> None:
 
 @pytest.fixture(scope="module")
 def small_decoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Int8Array]:
-    """The decoder as microcontrollers have it: 9 bits of look-up, longer codes searched."""
+    """The decoder as microcontrollers have it: 8 bits of look-up, longer codes searched."""
     library = tmp_path_factory.mktemp("lut9") / "lut9.so"
-    build(library, flags=("-O2", "-shared", "-fPIC", "-DHT_LUT_BITS=9"))
+    build(library, flags=("-O2", "-shared", "-fPIC", "-DHT_LUT_BITS=8"))
     c = ctypes.CDLL(str(library))
     c.ht_decoder_size.restype = ctypes.c_size_t
 

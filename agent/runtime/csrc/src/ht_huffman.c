@@ -53,28 +53,57 @@ ht_status ht_huffman_check(const uint8_t *table, size_t size) {
     return single || kraft_sum(count) == 4096 ? HT_OK : HT_ERR_CODE_TABLE;
 }
 
-static void fill_lut(ht_decoder *decoder) {
+#if HT_LUT_BITS == HT_MAX_CODE_LENGTH
+#define ENTRY(symbol, length) (ht_lut_entry)((symbol) << 8 | (length))
+#define FIRST_OF(entry) (entry)
+#else
+#define ENTRY(symbol, length) ((uint32_t)(symbol) << 16 | (length) << 12 | 1u << 8 | (length))
+/* The first code of an entry, as symbol << 8 | length. */
+#define FIRST_OF(entry) ((entry) >> 8 & 0xFF00u) | ((entry) >> 12 & 15u)
+#endif
+
+/* Put a second code behind the first where it fits the look-up, too. */
+static void pair_codes(ht_lut_entry *lut, unsigned bits) {
+#if HT_LUT_BITS < HT_MAX_CODE_LENGTH
+    for (unsigned i = 0; i < 1u << bits; i++) {
+        const unsigned first = FIRST_OF(lut[i]);
+        const unsigned length = first & 0xFF;
+        const unsigned second = FIRST_OF(lut[(i << length) & ((1u << bits) - 1)]);
+        if (first != 0 && second != 0 && length + (second & 0xFF) <= bits) {
+            const uint32_t symbol = second >> 8;
+            lut[i] += symbol << 24 | 1u << 8 | (second & 0xFF);
+        }
+    }
+#else
+    (void)lut;
+    (void)bits;
+#endif
+}
+
+static void fill_lut(const ht_decoder *decoder, ht_lut_entry *lut) {
+    const unsigned bits = decoder->lut_bits;
     uint16_t next_code[HT_MAX_CODE_LENGTH + 1];
     memcpy(next_code, decoder->first_code, sizeof next_code);
-    memset(decoder->lut, 0, sizeof decoder->lut);
+    memset(lut, 0, sizeof *lut << bits);
     const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
     for (unsigned i = 0; i < symbols; i++) {
         const unsigned length = length_of(decoder->lengths, i);
-        if (length == 0 || length > HT_LUT_BITS) {
+        if (length == 0 || length > bits) {
             continue;
         }
         const unsigned symbol = (decoder->first + i) ^ decoder->flip;
-        const uint16_t entry = (uint16_t)(symbol << 8 | length);
-        const unsigned span = 1u << (HT_LUT_BITS - length);
-        uint16_t *slot = decoder->lut + next_code[length] * span;
+        const unsigned span = 1u << (bits - length);
+        ht_lut_entry *slot = lut + next_code[length] * span;
         for (unsigned k = 0; k < span; k++) {
-            slot[k] = entry;
+            slot[k] = ENTRY(symbol, length);
         }
         next_code[length]++;
     }
+    pair_codes(lut, bits);
 }
 
-ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip, ht_decoder *decoder) {
+ht_status ht_huffman_build_in(const uint8_t *table, size_t size, uint8_t flip, ht_lut_entry *lut,
+                              uint8_t lut_bits, ht_decoder *decoder) {
     const ht_status status = ht_huffman_check(table, size);
     if (status != HT_OK) {
         return status;
@@ -91,18 +120,46 @@ ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip, ht_d
         code = (code + decoder->count[length - 1]) << 1;
         decoder->first_code[length] = (uint16_t)code;
     }
-    fill_lut(decoder);
+    decoder->lut = lut;
+    decoder->lut_bits = lut_bits;
+    fill_lut(decoder, lut);
     return HT_OK;
 }
 
-size_t ht_decoder_size(void) {
-    return sizeof(ht_decoder);
+ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip,
+                           ht_full_decoder *decoder) {
+    return ht_huffman_build_in(table, size, flip, decoder->lut, HT_LUT_BITS, &decoder->decoder);
 }
 
-/* Symbol number `rank` among those of one length, in LUT form. */
+size_t ht_decoder_size(void) {
+    return sizeof(ht_full_decoder);
+}
+
+/* A 1 in each of eight places of four bits whose length is this one. */
+static uint32_t places_of(uint32_t lengths, unsigned length) {
+    const uint32_t differ = lengths ^ 0x11111111u * length;
+    const uint32_t any = ((differ & 0x77777777u) + 0x77777777u) | differ;
+    return ~any >> 3 & 0x11111111u;
+}
+
+/* Symbol number `rank` among those of one length, as symbol << 8 | length; eight at a time are
+ * passed over. */
 static unsigned entry_of_rank(const ht_decoder *decoder, unsigned length, unsigned rank) {
     const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
-    for (unsigned i = 0; i < symbols; i++) {
+    unsigned i = 0;
+    for (; i + 8 <= symbols; i += 8) {
+        uint32_t places = places_of(load32_le(decoder->lengths + i / 2), length);
+        const unsigned found = (places * 0x11111111u) >> 28;
+        if (found <= rank) {
+            rank -= found;
+            continue;
+        }
+        for (; (places & 1u) == 0 || rank-- > 0; places >>= 4) {
+            i++;
+        }
+        return ((decoder->first + i) ^ decoder->flip) << 8 | length;
+    }
+    for (; i < symbols; i++) {
         if (length_of(decoder->lengths, i) == length && rank-- == 0) {
             return ((decoder->first + i) ^ decoder->flip) << 8 | length;
         }
@@ -114,8 +171,9 @@ static unsigned entry_of_rank(const ht_decoder *decoder, unsigned length, unsign
  *
  * window  the next 12 bits of the stream
  * Returns symbol << 8 | length, or 0 when no code begins so. */
+HT_MULTIARCH
 static unsigned long_code(const ht_decoder *decoder, unsigned window) {
-    for (unsigned length = HT_LUT_BITS + 1; length <= HT_MAX_CODE_LENGTH; length++) {
+    for (unsigned length = decoder->lut_bits + 1u; length <= HT_MAX_CODE_LENGTH; length++) {
         const unsigned code = window >> (HT_MAX_CODE_LENGTH - length);
         const unsigned rank = code - decoder->first_code[length];
         if (code >= decoder->first_code[length] && rank < decoder->count[length]) {
@@ -155,7 +213,7 @@ static void skip(bit_reader *reader, unsigned bits) {
 
 /* Returns symbol << 8 | length, or 0 at the end of the stream and for a code that is none. */
 static unsigned next_symbol(bit_reader *reader, const ht_decoder *decoder) {
-    unsigned entry = decoder->lut[reader->window >> (32 - HT_LUT_BITS)];
+    unsigned entry = FIRST_OF(decoder->lut[reader->window >> (32 - decoder->lut_bits)]);
     if (entry == 0) {
         entry = long_code(decoder, reader->window >> (32 - HT_MAX_CODE_LENGTH));
     }
@@ -185,10 +243,9 @@ static ht_status decode_rest(bit_reader *reader, const ht_decoder *decoder, int8
     return close_stream(reader);
 }
 
-/* ---- Four streams */
+/* ---- Dense streams */
 
 #define STREAMS 4
-#define BURST 4 /* symbols between two refills: 4 * 12 bits of the 56 that a reload guarantees */
 
 typedef struct stream {
     const uint8_t *next; /* byte that holds the next bit */
@@ -208,7 +265,100 @@ static ht_status finish_stream(const stream *from, const ht_decoder *decoder) {
     return decode_rest(&reader, decoder, from->out, from->count);
 }
 
-#if HT_LUT_BITS == 12 && defined(__GNUC__)
+#if HT_LUT_BITS < HT_MAX_CODE_LENGTH
+
+HT_INLINE uint32_t load32_be(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+/* window << (bits & 0xFF), the lowest byte at most 24. */
+HT_INLINE uint32_t shift_out(uint32_t window, uint32_t bits) {
+#if defined(__thumb2__) && defined(__GNUC__) /* it reads the lowest byte, which GCC does not use   \
+                                              */
+    __asm("lsl %0, %0, %1" : "+r"(window) : "r"(bits));
+    return window;
+#else
+    return window << (bits & 31u);
+#endif
+}
+
+/* Write the symbols of an entry, the second perhaps for nothing: machines here are little-endian.
+ */
+HT_INLINE void store_symbols(uint32_t entry, int8_t *out) {
+    const uint16_t symbols = (uint16_t)(entry >> 16);
+    memcpy(out, &symbols, sizeof symbols);
+}
+
+#define LOOK_UP(entry)                                                                             \
+    do {                                                                                           \
+        window = shift_out(window, entry);                                                         \
+        used += (entry);                                                                           \
+        store_symbols(entry, out);                                                                 \
+        out += (entry) >> 8 & 3u;                                                                  \
+    } while (0)
+
+/* Rounds that a stream can take without a look at its ends: each moves it on by three bytes and six
+ * symbols at most, and a load reaches four bytes beyond. */
+static size_t safe_rounds(const uint8_t *next, const uint8_t *end, size_t count) {
+    const size_t left = (size_t)(end - next);
+    const size_t by_bytes = left < 8 ? 0 : (left - 5) / 3;
+    const size_t by_count = count / 6;
+    return by_bytes < by_count ? by_bytes : by_count;
+}
+
+/* Decode in rounds of three look-ups, of 8 bits and 2 symbols at most, for each reload of a window
+ * of 25 bits or more. Stops before what it cannot decode, or near the end. */
+HT_MULTIARCH
+static void decode_alone(const ht_decoder *decoder, stream *s) {
+    const ht_lut_entry *lut = decoder->lut;
+    const unsigned shift = 32u - decoder->lut_bits;
+    const uint8_t *next = s->next;
+    int8_t *out = s->out;
+    const int8_t *end = out + s->count;
+    unsigned used = s->offset; /* bits of *next; what stands above the lowest byte is noise */
+    size_t rounds = safe_rounds(next, s->end, s->count);
+    while (rounds > 0) {
+        uint32_t window = load32_be(next) << used;
+        uint32_t entry = lut[window >> shift];
+        if (entry == 0) { /* a long code, in a window that holds all of it */
+            const unsigned found = long_code(decoder, window >> (32 - HT_MAX_CODE_LENGTH));
+            if (found == 0) {
+                break;
+            }
+            *out++ = (int8_t)(uint8_t)(found >> 8);
+            used += found & 15u;
+        } else {
+            LOOK_UP(entry);
+            entry = lut[window >> shift];
+            LOOK_UP(entry); /* nothing happens when it is 0 */
+            entry = lut[window >> shift];
+            LOOK_UP(entry);
+        }
+        used &= 0xFFu;
+        next += used >> 3;
+        used &= 7u;
+        if (--rounds == 0) {
+            rounds = safe_rounds(next, s->end, (size_t)(end - out));
+        }
+    }
+    s->next = next;
+    s->offset = used;
+    s->count = (size_t)(end - out);
+    s->out = out;
+}
+
+#else
+
+static void decode_alone(const ht_decoder *decoder, stream *s) {
+    (void)decoder;
+    (void)s; /* short streams are not worth it */
+}
+
+#endif
+
+#if HT_LUT_BITS == HT_MAX_CODE_LENGTH && defined(__GNUC__)
+
+#define BURST 4 /* symbols between two refills: 4 * 12 bits of the 56 that a reload guarantees */
 
 HT_INLINE uint64_t load64_be(const uint8_t *p) {
     return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 |
@@ -299,8 +449,9 @@ static void decode_together(const ht_decoder *decoder, stream *streams) {
 #else
 
 static void decode_together(const ht_decoder *decoder, stream *streams) {
-    (void)decoder;
-    (void)streams; /* one after the other is as fast where there is one load a cycle */
+    for (int s = 0; s < STREAMS; s++) {
+        decode_alone(decoder, &streams[s]); /* as fast where there is one load a cycle */
+    }
 }
 
 #endif
@@ -336,8 +487,9 @@ ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, s
         return HT_ERR_ARGUMENT;
     }
     if (count < HT_FOUR_STREAMS_FROM) {
-        bit_reader reader = open_stream(in, size);
-        return decode_rest(&reader, values, out, count);
+        stream one = {in, in + size, out, count, 0};
+        decode_alone(values, &one);
+        return finish_stream(&one, values);
     }
     stream streams[STREAMS];
     ht_status status = split_streams(in, size, out, count, streams);

@@ -17,10 +17,13 @@ typedef struct ht_mask {
     uint32_t live;                 /* elements that are stored */
 } ht_mask;
 
-static ht_status build(const ht_bundle *bundle, uint8_t index, uint8_t flip, ht_decoder *decoder) {
+static ht_status build(const ht_bundle *bundle, uint8_t index, uint8_t flip, ht_lut_entry *lut,
+                       uint8_t lut_bits, ht_decoder *decoder) {
     ht_span table;
     const ht_status status = ht_bundle_code_table(bundle, index, &table);
-    return status == HT_OK ? ht_huffman_build(table.bytes, table.size, flip, decoder) : status;
+    return status == HT_OK
+               ? ht_huffman_build_in(table.bytes, table.size, flip, lut, lut_bits, decoder)
+               : status;
 }
 
 static int bit(const uint8_t *bits, uint32_t index) {
@@ -75,27 +78,32 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
-/* The second decoder takes as much stack as all else: out of line, only bundles that have gaps
- * pay for it. */
+/* Two decoders share the memory of one: each looks up a bit less. */
 HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor *tensor,
-                                        const ht_decoder *values, ht_span stored, int8_t *out) {
+                                        ht_span stored, ht_lut_entry *lut, int8_t *out) {
+    const uint8_t bits = HT_LUT_BITS - 1;
+    ht_decoder values;
     ht_decoder gaps;
-    const ht_status status = build(bundle, tensor->gap_table, 0, &gaps);
+    ht_status status = build(bundle, tensor->table, 0x80, lut, bits, &values);
+    if (status == HT_OK) {
+        status = build(bundle, tensor->gap_table, 0, lut + (1u << bits), bits, &gaps);
+    }
     return status != HT_OK ? status
-                           : ht_huffman_decode_gap(values, &gaps, stored.bytes, stored.size, out,
+                           : ht_huffman_decode_gap(&values, &gaps, stored.bytes, stored.size, out,
                                                    (size_t)tensor->elements);
 }
 
-static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor, ht_span stored,
-                                int8_t *out) {
+HT_NOINLINE static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor,
+                                            ht_span stored, int8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
+    ht_lut_entry lut[1u << HT_LUT_BITS];
     ht_decoder values;
-    ht_status status = build(bundle, tensor->table, 0x80, &values);
+    if (tensor->coding == HT_GAP_HUFF) {
+        return unpack_gap(bundle, tensor, stored, lut, out);
+    }
+    ht_status status = build(bundle, tensor->table, 0x80, lut, HT_LUT_BITS, &values);
     if (status != HT_OK) {
         return status;
-    }
-    if (tensor->coding == HT_GAP_HUFF) {
-        return unpack_gap(bundle, tensor, &values, stored, out);
     }
     if (tensor->coding == HT_DENSE_HUFF) {
         return ht_huffman_decode_dense(&values, stored.bytes, stored.size, out, elements);

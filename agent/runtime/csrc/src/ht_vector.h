@@ -5,6 +5,7 @@
  *
  * ht_copy_taps     codes to taps at..at + n of a window
  * ht_fill_taps     the same from one code
+ * ht_start_sums    acc = bias, for two windows
  * ht_sum_windows   acc += window . weights, for one or two windows and many output channels
  * ht_sum_channels  acc += image * weights, channel by channel, for several taps
  * ht_finish_lanes  accumulators to output codes */
@@ -50,7 +51,13 @@
 #endif
 
 #define HT_PIXELS 2 /* output pixels summed side by side */
-#define HT_LANES 32 /* output channels summed side by side: 128 bytes of stack for each pixel */
+/* Output channels summed side by side: 128 bytes of stack for each pixel, or 256 where a window
+ * takes half of what it takes elsewhere. */
+#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
+#define HT_LANES 64
+#else
+#define HT_LANES 32
+#endif
 
 /* Taps of a window that are gathered at a time, a multiple of 16: 512 bytes of stack for each
  * pixel of a microcontroller, 4 KB elsewhere. */

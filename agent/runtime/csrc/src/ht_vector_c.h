@@ -16,6 +16,14 @@ HT_INLINE void ht_fill_taps(ht_tap *window, int32_t at, int32_t code, int32_t n)
     }
 }
 
+/* acc[p][k] = bias[k] for two pixels. */
+HT_INLINE void ht_start_sums(const int32_t *bias, int32_t lanes, int32_t *acc) {
+    for (int32_t k = 0; k < lanes; k++) {
+        acc[k] = bias[k];
+        acc[HT_LANES + k] = bias[k];
+    }
+}
+
 /* sum[k] += a . b_k for four rows b_k, `row` bytes apart: one load of `a` serves four products. */
 HT_INLINE void ht_dot4(const ht_tap *a, const int8_t *b, int32_t row, int32_t n, int32_t *sum) {
     const int8_t *b1 = b + row;

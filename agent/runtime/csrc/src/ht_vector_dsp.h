@@ -56,6 +56,14 @@ HT_INLINE void ht_fill_taps(ht_tap *window, int32_t at, int32_t code, int32_t n)
     }
 }
 
+/* acc[p][k] = bias[k] for two pixels. */
+HT_INLINE void ht_start_sums(const int32_t *bias, int32_t lanes, int32_t *acc) {
+    for (int32_t k = 0; k < lanes; k++) {
+        acc[k] = bias[k];
+        acc[HT_LANES + k] = bias[k];
+    }
+}
+
 #define HT_SUM_FOUR_TAPS                                                                           \
     "ldr %[even], [%[w0]], #4\n"                                                                   \
     "sxtb16 %[odd], %[even], ror #8\n"                                                             \

@@ -14,11 +14,17 @@ HT_INLINE mve_pred16_t ht_first_lanes32(int32_t n) {
     return vctp32q((uint32_t)n);
 }
 
+/* The hardware's loop leaves out the lanes behind the end, which compilers do not know. */
 HT_INLINE void ht_copy_taps(ht_tap *window, int32_t at, const int8_t *codes, int32_t n) {
-    for (ht_tap *to = window + at; n > 0; n -= 16, to += 16, codes += 16) {
-        const mve_pred16_t lanes = ht_first_lanes8(n);
-        vstrbq_p_s8(to, vldrbq_z_s8(codes, lanes), lanes);
-    }
+    ht_tap *to = window + at;
+    __asm volatile("wlstp.8 lr, %[n], 2f\n"
+                   "1: vldrb.8 q0, [%[codes]], #16\n"
+                   "vstrb.8 q0, [%[to]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [to] "+r"(to), [codes] "+r"(codes)
+                   : [n] "r"(n)
+                   : "q0", "lr", "memory");
 }
 
 HT_INLINE void ht_fill_taps(ht_tap *window, int32_t at, int32_t code, int32_t n) {
@@ -27,35 +33,42 @@ HT_INLINE void ht_fill_taps(ht_tap *window, int32_t at, int32_t code, int32_t n)
     }
 }
 
-/* Two windows and two output channels; s00 s01 belong to the first window. Behind the last tap
- * weights are read as zero, and windows have room to be read. */
+/* acc[p][k] = bias[k] for two pixels. */
+HT_INLINE void ht_start_sums(const int32_t *bias, int32_t lanes, int32_t *acc) {
+    int32_t *second = acc + HT_LANES;
+    __asm volatile("wlstp.32 lr, %[lanes], 2f\n"
+                   "1: vldrw.32 q0, [%[bias]], #16\n"
+                   "vstrw.32 q0, [%[acc]], #16\n"
+                   "vstrw.32 q0, [%[second]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [acc] "+r"(acc), [second] "+r"(second), [bias] "+r"(bias)
+                   : [lanes] "r"(lanes)
+                   : "q0", "lr", "memory");
+}
+
+/* Two windows and two output channels; s00 s01 belong to the first window. */
 HT_INLINE void ht_sum_2x2(const ht_tap *taps, int32_t n, const int8_t *w0, const int8_t *w1,
                           int32_t *acc) {
+    const ht_tap *second = taps + HT_WINDOW_TAPS;
     int32_t s00 = acc[0];
     int32_t s01 = acc[1];
     int32_t s10 = acc[HT_LANES];
     int32_t s11 = acc[HT_LANES + 1];
-    for (; n >= 16; n -= 16, taps += 16, w0 += 16, w1 += 16) {
-        const int8x16_t a = vldrbq_s8(taps);
-        const int8x16_t b = vldrbq_s8(taps + HT_WINDOW_TAPS);
-        const int8x16_t x = vldrbq_s8(w0);
-        const int8x16_t y = vldrbq_s8(w1);
-        s00 = vmladavaq_s8(s00, a, x);
-        s01 = vmladavaq_s8(s01, a, y);
-        s10 = vmladavaq_s8(s10, b, x);
-        s11 = vmladavaq_s8(s11, b, y);
-    }
-    if (n > 0) {
-        const mve_pred16_t lanes = ht_first_lanes8(n);
-        const int8x16_t a = vldrbq_s8(taps);
-        const int8x16_t b = vldrbq_s8(taps + HT_WINDOW_TAPS);
-        const int8x16_t x = vldrbq_z_s8(w0, lanes);
-        const int8x16_t y = vldrbq_z_s8(w1, lanes);
-        s00 = vmladavaq_s8(s00, a, x);
-        s01 = vmladavaq_s8(s01, a, y);
-        s10 = vmladavaq_s8(s10, b, x);
-        s11 = vmladavaq_s8(s11, b, y);
-    }
+    __asm volatile("dlstp.8 lr, %[n]\n"
+                   "1: vldrb.8 q0, [%[taps]], #16\n"
+                   "vldrb.8 q1, [%[w0]], #16\n"
+                   "vmladava.s8 %[s00], q0, q1\n"
+                   "vldrb.8 q2, [%[w1]], #16\n"
+                   "vmladava.s8 %[s01], q0, q2\n"
+                   "vldrb.8 q3, [%[second]], #16\n"
+                   "vmladava.s8 %[s10], q3, q1\n"
+                   "vmladava.s8 %[s11], q3, q2\n"
+                   "letp lr, 1b\n"
+                   : [s00] "+Te"(s00), [s01] "+Te"(s01), [s10] "+Te"(s10), [s11] "+Te"(s11),
+                     [taps] "+r"(taps), [second] "+r"(second), [w0] "+r"(w0), [w1] "+r"(w1)
+                   : [n] "r"(n)
+                   : "q0", "q1", "q2", "q3", "lr", "memory");
     acc[0] = s00;
     acc[1] = s01;
     acc[HT_LANES] = s10;
@@ -67,17 +80,16 @@ HT_INLINE void ht_sum_1x2(const ht_tap *taps, int32_t n, const int8_t *w0, const
                           int32_t *acc) {
     int32_t s0 = acc[0];
     int32_t s1 = acc[1];
-    for (; n >= 16; n -= 16, taps += 16, w0 += 16, w1 += 16) {
-        const int8x16_t a = vldrbq_s8(taps);
-        s0 = vmladavaq_s8(s0, a, vldrbq_s8(w0));
-        s1 = vmladavaq_s8(s1, a, vldrbq_s8(w1));
-    }
-    if (n > 0) {
-        const mve_pred16_t lanes = ht_first_lanes8(n);
-        const int8x16_t a = vldrbq_s8(taps);
-        s0 = vmladavaq_s8(s0, a, vldrbq_z_s8(w0, lanes));
-        s1 = vmladavaq_s8(s1, a, vldrbq_z_s8(w1, lanes));
-    }
+    __asm volatile("dlstp.8 lr, %[n]\n"
+                   "1: vldrb.8 q0, [%[taps]], #16\n"
+                   "vldrb.8 q1, [%[w0]], #16\n"
+                   "vmladava.s8 %[s0], q0, q1\n"
+                   "vldrb.8 q2, [%[w1]], #16\n"
+                   "vmladava.s8 %[s1], q0, q2\n"
+                   "letp lr, 1b\n"
+                   : [s0] "+Te"(s0), [s1] "+Te"(s1), [taps] "+r"(taps), [w0] "+r"(w0), [w1] "+r"(w1)
+                   : [n] "r"(n)
+                   : "q0", "q1", "q2", "lr", "memory");
     acc[0] = s0;
     acc[1] = s1;
 }
@@ -101,22 +113,28 @@ HT_HOT static void ht_sum_windows(const ht_tap *windows, int32_t pixels, const i
 }
 
 /* Sixteen lanes of several taps. Products of even and of odd bytes, widened once more, make four
- * rows of every fourth lane, which is how vld4q reads them and vst4q writes them. */
-HT_INLINE void ht_sum_16_channels(const int8_t *const *image, const int8_t *const *end,
-                                  const int8_t *weights, int32_t row, int32_t k,
-                                  const int32_t *start, int32_t *acc) {
-    int32x4x4_t sum = vld4q_s32(start);
-    for (; image < end; weights += row) {
+ * vectors of every fourth lane. */
+HT_INLINE void ht_sum_16_channels(const int8_t *const *image, int32_t taps, const int8_t *weights,
+                                  int32_t row, int32_t k, const int32_t *start, int32_t *acc) {
+    const uint32x4_t fourth = vidupq_n_u32(0, 4);
+    int32x4_t s0 = vldrwq_gather_shifted_offset_s32(start, fourth);
+    int32x4_t s1 = vldrwq_gather_shifted_offset_s32(start + 1, fourth);
+    int32x4_t s2 = vldrwq_gather_shifted_offset_s32(start + 2, fourth);
+    int32x4_t s3 = vldrwq_gather_shifted_offset_s32(start + 3, fourth);
+    for (; taps > 0; taps--, weights += row) {
         const int8x16_t codes = vldrbq_s8(*image++ + k);
         const int8x16_t w = vldrbq_s8(weights);
         const int16x8_t even = vmullbq_int_s8(codes, w);
         const int16x8_t odd = vmulltq_int_s8(codes, w);
-        sum.val[0] = vaddq_s32(sum.val[0], vmovlbq_s16(even));
-        sum.val[1] = vaddq_s32(sum.val[1], vmovlbq_s16(odd));
-        sum.val[2] = vaddq_s32(sum.val[2], vmovltq_s16(even));
-        sum.val[3] = vaddq_s32(sum.val[3], vmovltq_s16(odd));
+        s0 = vaddq_s32(s0, vmovlbq_s16(even));
+        s1 = vaddq_s32(s1, vmovlbq_s16(odd));
+        s2 = vaddq_s32(s2, vmovltq_s16(even));
+        s3 = vaddq_s32(s3, vmovltq_s16(odd));
     }
-    vst4q_s32(acc, sum);
+    vstrwq_scatter_shifted_offset_s32(acc, fourth, s0);
+    vstrwq_scatter_shifted_offset_s32(acc + 1, fourth, s1);
+    vstrwq_scatter_shifted_offset_s32(acc + 2, fourth, s2);
+    vstrwq_scatter_shifted_offset_s32(acc + 3, fourth, s3);
 }
 
 /* image [taps] rows of lanes codes   weights [taps] rows, `row` bytes apart   start, acc [lanes],
@@ -127,7 +145,7 @@ HT_HOT static void ht_sum_channels(const int8_t *const *image, const int8_t *wei
     const int8_t *const *end = image + taps;
     int32_t k = 0;
     for (; k + 16 <= lanes; k += 16) {
-        ht_sum_16_channels(image, end, weights + k, row, k, start + k, acc + k);
+        ht_sum_16_channels(image, taps, weights + k, row, k, start + k, acc + k);
     }
     for (; k < lanes; k += 4) {
         const mve_pred16_t some = ht_first_lanes32(lanes - k);
@@ -141,23 +159,42 @@ HT_HOT static void ht_sum_channels(const int8_t *const *image, const int8_t *wei
     }
 }
 
+/* As ht_requantize: 1 less where it is negative and shifted. */
+HT_INLINE int32x4_t ht_requantize4(int32x4_t x, int32x4_t mult, int32x4_t shift) {
+    const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
+    x = vqrdmulhq_s32(vshlq_s32(x, vmaxq_s32(shift, vdupq_n_s32(0))), mult);
+    return vrshlq_s32(vaddq_s32(x, vshrq_n_s32(vandq_s32(x, right), 31)), right);
+}
+
 /* out[k] of acc[k]; mult and shift are one for all lanes when step is 0, one for each when 1. */
 HT_INLINE void ht_finish_lanes(const ht_output_stage *stage, const int32_t *acc,
                                const int32_t *mult, const int8_t *shift, int32_t step,
                                int32_t lanes, int8_t *out) {
     const int32x4_t low = vdupq_n_s32(stage->act_min);
     const int32x4_t high = vdupq_n_s32(stage->act_max);
-    for (int32_t k = 0; k < lanes; k += 4) {
-        const mve_pred16_t some = ht_first_lanes32(lanes - k);
-        const int32x4_t m = step != 0 ? vldrwq_z_s32(mult + k, some) : vdupq_n_s32(*mult);
-        const int32x4_t s = step != 0 ? vldrbq_z_s32(shift + k, some) : vdupq_n_s32(*shift);
-        const int32x4_t right = vminq_s32(s, vdupq_n_s32(0));
-        int32x4_t x = vldrwq_z_s32(acc + k, some);
-        x = vqrdmulhq_s32(vshlq_s32(x, vmaxq_s32(s, vdupq_n_s32(0))), m);
-        /* as ht_requantize: less 1 where it is negative and shifted */
-        x = vaddq_s32(x, vshrq_n_s32(vandq_s32(x, right), 31));
-        x = vaddq_n_s32(vrshlq_s32(x, right), stage->out_zero);
-        vstrbq_p_s32(out + k, vminq_s32(vmaxq_s32(x, low), high), some);
+    const int32_t zero = stage->out_zero; /* here, for stores of codes could change *stage */
+    int32x4_t m = vdupq_n_s32(*mult);
+    int32x4_t s = vdupq_n_s32(*shift);
+    for (int32_t fours = lanes / 4; fours > 0; fours--) {
+        if (step != 0) {
+            m = vldrwq_s32(mult);
+            s = vldrbq_s32(shift);
+        }
+        const int32x4_t x = vaddq_n_s32(ht_requantize4(vldrwq_s32(acc), m, s), zero);
+        vstrbq_s32(out, vminq_s32(vmaxq_s32(x, low), high));
+        acc += 4;
+        out += 4;
+        mult += 4 * step;
+        shift += 4 * step;
+    }
+    if (lanes % 4 != 0) {
+        const mve_pred16_t some = ht_first_lanes32(lanes % 4);
+        if (step != 0) {
+            m = vldrwq_z_s32(mult, some);
+            s = vldrbq_z_s32(shift, some);
+        }
+        const int32x4_t x = vaddq_n_s32(ht_requantize4(vldrwq_z_s32(acc, some), m, s), zero);
+        vstrbq_p_s32(out, vminq_s32(vmaxq_s32(x, low), high), some);
     }
 }
 

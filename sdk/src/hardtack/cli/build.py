@@ -23,11 +23,20 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     "--bundle", "bundles", multiple=True, type=click.Path(path_type=Path),
     help="a model it is to run from now on, instead of those in models/",
 )  # fmt: skip
+@click.option(
+    "--with-model", is_flag=True,
+    help="put its one model into the images too, for boards that have none yet",
+)  # fmt: skip
 @click.option("--upload", "wants_upload", is_flag=True, help="load it with the board's programmer")
 @click.option("--upload-to", "drive", type=_FOLDER, help="load it by copying it to this drive")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(
-    folder: Path, bundles: tuple[Path, ...], wants_upload: bool, drive: Path | None, as_json: bool
+    folder: Path,
+    bundles: tuple[Path, ...],
+    with_model: bool,
+    wants_upload: bool,
+    drive: Path | None,
+    as_json: bool,
 ) -> None:
     """Build the firmware project in FOLDER (default: this one) and say where its bytes go.
 
@@ -45,8 +54,9 @@ def command(
         use_models(folder, read_models(bundles))
     built = build(folder)
     files = [built.elf]
+    more = [_first_model(built)] if with_model else []
     if built.board.flash:
-        files += write_images(built.elf, built.board.variables.get("UF2_FAMILY"))
+        files += write_images(built.elf, built.board.variables.get("UF2_FAMILY"), more)
     report = measure(built)
     loaded = None
     if wants_upload or drive:
@@ -62,6 +72,21 @@ def command(
     click.echo(f"wrote {built.elf.parent}: {', '.join(path.name for path in files)}")
     if loaded:
         click.echo(f"loaded by {loaded}")
+
+
+def _first_model(built: Built) -> tuple[int, bytes]:
+    """Return where slot A lies, and what goes there: a board without a journal tries it."""
+    from hardtack_firmware.boards import read_size
+    from hardtack_runtime.errors import ConfigError
+
+    where = built.board.variables.get("SLOTS_AT")
+    if where is None or len(built.models) != 1:
+        found = ", ".join(model.path.name for model in built.models) or "none"
+        raise ConfigError(
+            "HT104", "--with-model", f"needs a board with flash and one model, not {found}",
+            "name the model with --bundle",
+        )  # fmt: skip
+    return read_size(where), built.models[0].data
 
 
 def _print(built: Built, report: Report) -> None:

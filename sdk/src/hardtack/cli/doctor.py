@@ -28,6 +28,7 @@ def command(as_json: bool) -> int:
     """Say what works here and what to install for the rest."""
     findings = [_runtime(), _package("onnxruntime", "float ONNX models", "hardtack[calibrate]")]
     findings += [_package("tflite", "TFLite models", "hardtack[tflite]"), _broker(), _keys()]
+    findings.append(_firmware())
     needed = findings[0].works
     if as_json:
         click.echo(json.dumps({"ok": needed, "findings": [asdict(f) for f in findings]}))
@@ -78,3 +79,16 @@ def _keys() -> Finding:
     if keys:
         return Finding("signing keys", True, ", ".join(name for name, _ in keys), "")
     return Finding("signing keys", False, "none yet", "`hardtack keys new` (convert makes one too)")
+
+
+def _firmware() -> Finding:
+    import shutil
+
+    compilers = ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc", "zig")
+    found = [name for name in compilers if shutil.which(name)]
+    if "zig" not in found and importlib.util.find_spec("ziglang"):
+        found.append("zig")
+    if found and shutil.which("make"):
+        return Finding("firmware builds", True, ", ".join(found), "")
+    missing = "make" if found else "no cross compiler"
+    return Finding("firmware builds", False, missing, 'pip install "hardtack[firmware]", and make')

@@ -32,7 +32,17 @@ def list_boards(as_json: bool) -> None:
     from hardtack_firmware.libraries import KINDS
 
     if as_json:
-        fields = ("name", "title", "processor", "hardware", "tested", "flash", "slot", "ram", "pool")
+        fields = (
+            "name",
+            "title",
+            "processor",
+            "hardware",
+            "tested",
+            "flash",
+            "slot",
+            "ram",
+            "pool",
+        )
         rows = [{key: getattr(board, key) for key in fields} for board in boards().values()]
         libraries = [{"name": name, "title": kind.title} for name, kind in KINDS.items()]
         click.echo(json.dumps({"boards": rows, "libraries": libraries}, indent=1))

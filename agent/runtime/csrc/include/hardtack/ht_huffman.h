@@ -1,9 +1,9 @@
 /* Canonical Huffman decoding, code lengths up to 12 (SPEC sections 1.6 and 1.7).
  *
- * A decoder is a look-up table of HT_LUT_BITS bits, 2 bytes an entry, plus the code table of the
- * bundle, which stays where it is: codes longer than HT_LUT_BITS are found from their length's
- * first code. 9 bits (1 KB) suit a microcontroller: longer codes are rarer than 1 in 512. With
- * 12 bits (8 KB) there are none. */
+ * A decoder is a look-up table of HT_LUT_BITS bits plus the code table of the bundle, which stays
+ * where it is: codes longer than the look-up are found from their length's first code. With 12
+ * bits (8 KB) there are none. 8 bits, an entry of which holds up to two symbols (1 KB), suit a
+ * microcontroller: longer codes are rarer than 1 in 256. */
 #ifndef HARDTACK_HT_HUFFMAN_H
 #define HARDTACK_HT_HUFFMAN_H
 
@@ -19,20 +19,37 @@
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #define HT_LUT_BITS 12
 #else
-#define HT_LUT_BITS 9
+#define HT_LUT_BITS 8
 #endif
 #endif
 
+#if HT_LUT_BITS == HT_MAX_CODE_LENGTH
+/* symbol << 8 | length; 0: no code begins so */
+typedef uint16_t ht_lut_entry;
+#else
+/* second symbol, symbol, length of the first code << 4 | codes (1 or 2), bits of all codes: a byte
+ * each, from the top; 0: a longer code, or none */
+typedef uint32_t ht_lut_entry;
+#endif
+HT_STATIC_ASSERT(three_look_ups_fit_a_window, HT_LUT_BITS <= 8 || HT_LUT_BITS == 12);
+
 typedef struct ht_decoder {
-    uint16_t lut[1u << HT_LUT_BITS]; /* symbol << 8 | length; 0: a longer code, or none */
-    const uint8_t *lengths;          /* two a byte, of symbols first..last */
+    const ht_lut_entry *lut;                     /* 2^lut_bits of them */
+    const uint8_t *lengths;                      /* two a byte, of symbols first..last */
     uint16_t first_code[HT_MAX_CODE_LENGTH + 1]; /* by length */
     uint16_t count[HT_MAX_CODE_LENGTH + 1];      /* symbols by length */
     uint8_t first;                               /* smallest symbol */
     uint8_t last;                                /* largest symbol */
     uint8_t flip;                                /* what symbols are XORed with on the way out */
     uint8_t complete;                            /* 0: the code of a single symbol */
+    uint8_t lut_bits;                            /* 1..HT_LUT_BITS */
 } ht_decoder;
+
+/* A decoder and its look-up table; its address is the decoder's. */
+typedef struct ht_full_decoder {
+    ht_decoder decoder;
+    ht_lut_entry lut[1u << HT_LUT_BITS];
+} ht_full_decoder;
 
 /* Check a code table: range, lengths, Kraft's equality, padding.
  *
@@ -43,9 +60,13 @@ HT_API ht_status ht_huffman_check(const uint8_t *table, size_t size);
  *
  * flip  0x80 makes int8 codes of symbols that are code + 128; 0 keeps symbols */
 HT_API ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip,
-                                  ht_decoder *decoder);
+                                  ht_full_decoder *decoder);
 
-/* Bytes of an ht_decoder, for callers that cannot see the struct. */
+/* The same with 2^lut_bits entries elsewhere. */
+ht_status ht_huffman_build_in(const uint8_t *table, size_t size, uint8_t flip, ht_lut_entry *lut,
+                              uint8_t lut_bits, ht_decoder *decoder);
+
+/* Bytes of an ht_full_decoder, for callers that cannot see the struct. */
 HT_API size_t ht_decoder_size(void);
 
 /* Decode dense-huff: `count` elements, one stream or four.

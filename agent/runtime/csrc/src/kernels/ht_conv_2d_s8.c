@@ -73,10 +73,7 @@ HT_INLINE void sum_group(const job *j, const block *b, const place *places, int3
     int32_t acc[HT_PIXELS * HT_LANES];
     for (int32_t first = begin; first < end; first += HT_LANES) {
         const int32_t lanes = end - first < HT_LANES ? end - first : HT_LANES;
-        for (int32_t k = 0; k < lanes; k++) {
-            acc[k] = b->bias[first + k];
-            acc[HT_LANES + k] = b->bias[first + k];
-        }
+        ht_start_sums(b->bias + first, lanes, acc);
         const int8_t *weights = b->weights + first * b->filter;
         for (int32_t tap = 0; tap < b->filter; tap += HT_WINDOW_TAPS) {
             const int32_t left = b->filter - tap;

@@ -3,6 +3,8 @@ TITLE := BBC micro:bit, nRF51822
 PROCESSOR := Cortex-M0
 TESTED := QEMU
 ZIG_TARGET := -target thumb-freestanding-eabi -mcpu=cortex_m0
+UPLOAD := pyocd
+PYOCD_TARGET := nrf51
 HARDWARE := cortex-m0
 POOL_SIZE_DEFAULT := 8192
 WINDOW := 1

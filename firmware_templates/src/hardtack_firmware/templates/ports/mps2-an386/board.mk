@@ -2,7 +2,7 @@
 TITLE := Arm MPS2 with AN386
 PROCESSOR := Cortex-M4F
 TESTED := QEMU
-ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4
+ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4+vfp4d16sp
 HARDWARE := cortex-m4
 POOL_SIZE_DEFAULT := 1048576
 WINDOW := 1

@@ -2,7 +2,7 @@
 TITLE := Arm MPS3 with AN547
 PROCESSOR := Cortex-M55
 TESTED := QEMU
-ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m55
+ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m55+mve_fp+fp_armv8d16
 HARDWARE := cortex-m55
 POOL_SIZE_DEFAULT := 393216
 WINDOW := 1

@@ -49,8 +49,7 @@ int main(int argc, char **argv) {
     uint8_t bytes[CODE_SIZE + 4];
     FILE *file = argc == 2 ? fopen(argv[1], "r+b") : NULL;
     const uint32_t at = file == NULL ? 0 : find_boot2(file);
-    if (at == 0 || fseek(file, (long)at, SEEK_SET) != 0 ||
-        fread(bytes, CODE_SIZE, 1, file) != 1) {
+    if (at == 0 || fseek(file, (long)at, SEEK_SET) != 0 || fread(bytes, CODE_SIZE, 1, file) != 1) {
         fprintf(stderr, "boot2_crc: error: no second-stage boot loader in the firmware\n");
         return 1;
     }

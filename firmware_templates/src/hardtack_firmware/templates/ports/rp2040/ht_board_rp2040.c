@@ -80,8 +80,8 @@ static void find_rom_functions(void) {
 
 /* Erase a sector when `bytes` is NULL, else program a page. In RAM, and calling nothing but RAM
  * and ROM: there is no flash to run from meanwhile. */
-__attribute__((noinline, section(".ramfunc"))) static void
-change_flash(uint32_t at, const uint8_t *bytes) {
+__attribute__((noinline, section(".ramfunc"))) static void change_flash(uint32_t at,
+                                                                        const uint8_t *bytes) {
     uint32_t masked;
     __asm volatile("mrs %0, primask\n cpsid i" : "=r"(masked)::"memory");
     rom.connect();
@@ -163,7 +163,7 @@ void ht_board_start(void) {
     GPIO1_CONTROL = UART_FUNCTION;
     UART_BAUD = 6; /* 12 MHz / 16 / 115200 = 6 + 33/64 */
     UART_BAUD_FRACTION = 33;
-    UART_LINE = 3u << 5 | 1u << 4;    /* 8 bits, with FIFO */
+    UART_LINE = 3u << 5 | 1u << 4;         /* 8 bits, with FIFO */
     UART_CONTROL = 1u | 1u << 8 | 1u << 9; /* on, send, receive */
     find_rom_functions();
 }

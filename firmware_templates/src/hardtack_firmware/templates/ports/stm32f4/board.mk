@@ -2,11 +2,10 @@
 # USART1 on PA9 (out) and PA10 (in). Sector 0: vectors; 1, 2: journal; 3 to 5: code; 6 to 11: slots.
 TITLE := STM32F405, STM32F407
 PROCESSOR := Cortex-M4F
-TESTED := QEMU, up to the flash, which it has not
-ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4
+TESTED := emulator
+ZIG_TARGET := -target thumb-freestanding-eabihf -mcpu=cortex_m4+vfp4d16sp
 UPLOAD := pyocd
 PYOCD_TARGET := stm32f405rg
-UF2_FAMILY := STM32F4
 HARDWARE := cortex-m4
 POOL_SIZE_DEFAULT := 98304
 WINDOW := 1
