@@ -62,7 +62,7 @@ def measure(report: Report, quick: bool) -> None:
         for name in SHAPE_BOARDS[:2] if quick else SHAPE_BOARDS:
             ticks[name] = shapes(report, BOARDS[name], Path(folder))
     for name in SHAPE_BOARDS[:2] if quick else BOARDS:
-        for model in NAMES[:1] if quick else NAMES:
+        for model in NAMES[:2] if quick else NAMES:
             with tempfile.TemporaryDirectory() as folder:  # each begins with empty slots
                 inference(report, name, model, Path(folder), ticks.get(name))
 

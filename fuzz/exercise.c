@@ -115,5 +115,6 @@ ht_status exercise_huffman(const uint8_t *data, size_t size) {
     if (status == HT_OK && gap) {
         status = ht_huffman_build(gap_table, gap_size, 0, &gaps);
     }
-    return status == HT_OK ? decode(gap, &values.decoder, &gaps.decoder, data, size, count) : status;
+    return status == HT_OK ? decode(gap, &values.decoder, &gaps.decoder, data, size, count)
+                           : status;
 }

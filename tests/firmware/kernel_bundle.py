@@ -85,11 +85,12 @@ class KernelBuilder(Builder):
             shape = (n_out, *kernel, c // groups)
             taps = kernel[0] * kernel[1] * c // groups
         kind = p.DepthwiseConv2D if depthwise else p.Conv2D
-        self.ops.append(
-            kind(self.at(0, 1, h, w, c), self.codes(*shape), *self.stage(n_out, taps),
-                 self.at(ROOM, 1, *out, n_out), *stride, *dilation, *pads,
-                 self.pick(-128, 127), *self.bounds())
-        )  # fmt: skip
+        fields = [
+            *(self.at(0, 1, h, w, c), self.codes(*shape), *self.stage(n_out, taps)),
+            *(self.at(ROOM, 1, *out, n_out), *stride, *dilation, *pads),
+            *(self.pick(-128, 127), *self.bounds()),
+        ]
+        self.ops.append(kind(*fields))
 
     def dense(self) -> None:
         """Add fully_connected."""
@@ -106,8 +107,9 @@ class KernelBuilder(Builder):
         kernel = [self.pick(1, n) for n in (h, w)]
         out = [n - k + 1 for n, k in zip((h, w), kernel, strict=True)]
         kind = p.MaxPool2D if self.pick(0, 1) else p.AveragePool2D
-        self.ops.append(kind(self.at(0, 1, h, w, c), self.at(ROOM, 1, *out, c), *kernel, 1, 1, 0, 0,
-                             *self.bounds()[1:]))  # fmt: skip
+        places = [self.at(0, 1, h, w, c), self.at(ROOM, 1, *out, c)]
+        fields = [*places, *kernel, 1, 1, 0, 0, *self.bounds()[1:]]
+        self.ops.append(kind(*fields))
 
     def elementwise(self) -> None:
         """Add add, or mul."""

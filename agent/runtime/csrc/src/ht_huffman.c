@@ -80,6 +80,23 @@ static void pair_codes(ht_lut_entry *lut, unsigned bits) {
 #endif
 }
 
+/* List the symbols of longer codes, in the order of their codes. */
+static void list_long_symbols(ht_decoder *decoder) {
+    const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
+    uint8_t *next[HT_MAX_CODE_LENGTH + 1];
+    uint8_t *to = decoder->long_symbols;
+    for (unsigned length = decoder->lut_bits + 1u; length <= HT_MAX_CODE_LENGTH; length++) {
+        next[length] = to;
+        to += decoder->count[length];
+    }
+    for (unsigned i = 0; i < symbols; i++) {
+        const unsigned length = length_of(decoder->lengths, i);
+        if (length > decoder->lut_bits) {
+            *next[length]++ = (uint8_t)((decoder->first + i) ^ decoder->flip);
+        }
+    }
+}
+
 static void fill_lut(const ht_decoder *decoder, ht_lut_entry *lut) {
     const unsigned bits = decoder->lut_bits;
     uint16_t next_code[HT_MAX_CODE_LENGTH + 1];
@@ -123,6 +140,7 @@ ht_status ht_huffman_build_in(const uint8_t *table, size_t size, uint8_t flip, h
     decoder->lut = lut;
     decoder->lut_bits = lut_bits;
     fill_lut(decoder, lut);
+    list_long_symbols(decoder);
     return HT_OK;
 }
 
@@ -135,50 +153,19 @@ size_t ht_decoder_size(void) {
     return sizeof(ht_full_decoder);
 }
 
-/* A 1 in each of eight places of four bits whose length is this one. */
-static uint32_t places_of(uint32_t lengths, unsigned length) {
-    const uint32_t differ = lengths ^ 0x11111111u * length;
-    const uint32_t any = ((differ & 0x77777777u) + 0x77777777u) | differ;
-    return ~any >> 3 & 0x11111111u;
-}
-
-/* Symbol number `rank` among those of one length, as symbol << 8 | length; eight at a time are
- * passed over. */
-static unsigned entry_of_rank(const ht_decoder *decoder, unsigned length, unsigned rank) {
-    const unsigned symbols = (unsigned)(decoder->last - decoder->first) + 1;
-    unsigned i = 0;
-    for (; i + 8 <= symbols; i += 8) {
-        uint32_t places = places_of(load32_le(decoder->lengths + i / 2), length);
-        const unsigned found = (places * 0x11111111u) >> 28;
-        if (found <= rank) {
-            rank -= found;
-            continue;
-        }
-        for (; (places & 1u) == 0 || rank-- > 0; places >>= 4) {
-            i++;
-        }
-        return ((decoder->first + i) ^ decoder->flip) << 8 | length;
-    }
-    for (; i < symbols; i++) {
-        if (length_of(decoder->lengths, i) == length && rank-- == 0) {
-            return ((decoder->first + i) ^ decoder->flip) << 8 | length;
-        }
-    }
-    return 0;
-}
-
 /* Find a code that the look-up table does not hold.
  *
  * window  the next 12 bits of the stream
  * Returns symbol << 8 | length, or 0 when no code begins so. */
-HT_MULTIARCH
 static unsigned long_code(const ht_decoder *decoder, unsigned window) {
+    const uint8_t *symbols = decoder->long_symbols;
     for (unsigned length = decoder->lut_bits + 1u; length <= HT_MAX_CODE_LENGTH; length++) {
         const unsigned code = window >> (HT_MAX_CODE_LENGTH - length);
         const unsigned rank = code - decoder->first_code[length];
         if (code >= decoder->first_code[length] && rank < decoder->count[length]) {
-            return entry_of_rank(decoder, length, rank);
+            return (unsigned)symbols[rank] << 8 | length;
         }
+        symbols += decoder->count[length];
     }
     return 0;
 }

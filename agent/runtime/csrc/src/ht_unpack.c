@@ -78,10 +78,12 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
-/* Two decoders share the memory of one: each looks up a bit less. */
+/* Two decoders share the look-up memory of one: each looks up a bit less. Out of line, like the
+ * next one, so that their memory is not on the stack together. */
 HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor *tensor,
-                                        ht_span stored, ht_lut_entry *lut, int8_t *out) {
+                                        ht_span stored, int8_t *out) {
     const uint8_t bits = HT_LUT_BITS - 1;
+    ht_lut_entry lut[1u << HT_LUT_BITS];
     ht_decoder values;
     ht_decoder gaps;
     ht_status status = build(bundle, tensor->table, 0x80, lut, bits, &values);
@@ -93,26 +95,30 @@ HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor
                                                    (size_t)tensor->elements);
 }
 
-HT_NOINLINE static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor,
-                                            ht_span stored, int8_t *out) {
+/* dense-huff, or the live elements of masked-huff. */
+HT_NOINLINE static ht_status unpack_dense(const ht_bundle *bundle, const ht_tensor *tensor,
+                                          ht_span stored, int8_t *out, uint32_t elements) {
+    ht_full_decoder values;
+    const ht_status status =
+        build(bundle, tensor->table, 0x80, values.lut, HT_LUT_BITS, &values.decoder);
+    return status != HT_OK
+               ? status
+               : ht_huffman_decode_dense(&values.decoder, stored.bytes, stored.size, out, elements);
+}
+
+static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor, ht_span stored,
+                                int8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
-    ht_lut_entry lut[1u << HT_LUT_BITS];
-    ht_decoder values;
     if (tensor->coding == HT_GAP_HUFF) {
-        return unpack_gap(bundle, tensor, stored, lut, out);
-    }
-    ht_status status = build(bundle, tensor->table, 0x80, lut, HT_LUT_BITS, &values);
-    if (status != HT_OK) {
-        return status;
+        return unpack_gap(bundle, tensor, stored, out);
     }
     if (tensor->coding == HT_DENSE_HUFF) {
-        return ht_huffman_decode_dense(&values, stored.bytes, stored.size, out, elements);
+        return unpack_dense(bundle, tensor, stored, out, elements);
     }
     ht_mask mask;
-    status = read_mask(tensor, &stored, &mask);
+    ht_status status = read_mask(tensor, &stored, &mask);
     if (status == HT_OK) {
-        status = ht_huffman_decode_dense(&values, stored.bytes, stored.size,
-                                         out + (elements - mask.live), mask.live);
+        status = unpack_dense(bundle, tensor, stored, out + (elements - mask.live), mask.live);
     }
     if (status == HT_OK) {
         expand(&mask, out, elements);

@@ -1,9 +1,9 @@
 /* Canonical Huffman decoding, code lengths up to 12 (SPEC sections 1.6 and 1.7).
  *
  * A decoder is a look-up table of HT_LUT_BITS bits plus the code table of the bundle, which stays
- * where it is: codes longer than the look-up are found from their length's first code. With 12
- * bits (8 KB) there are none. 8 bits, an entry of which holds up to two symbols (1 KB), suit a
- * microcontroller: longer codes are rarer than 1 in 256. */
+ * where it is: codes longer than the look-up are found from their length's first code and a list of
+ * symbols. With 12 bits (8 KB) there are none. 8 bits, an entry of which holds up to two symbols (1
+ * KB), suit a microcontroller: longer codes are rarer than 1 in 256. */
 #ifndef HARDTACK_HT_HUFFMAN_H
 #define HARDTACK_HT_HUFFMAN_H
 
@@ -43,6 +43,7 @@ typedef struct ht_decoder {
     uint8_t flip;                                /* what symbols are XORed with on the way out */
     uint8_t complete;                            /* 0: the code of a single symbol */
     uint8_t lut_bits;                            /* 1..HT_LUT_BITS */
+    uint8_t long_symbols[256];                   /* of codes longer than that, code by code */
 } ht_decoder;
 
 /* A decoder and its look-up table; its address is the decoder's. */
