@@ -48,11 +48,13 @@ format: setup             ## make lint's formatters happy
 bench: setup              ## every benchmark, beside its rivals
 	for name in parity bundle_size footprint; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-soak: setup system        ## the kill test, for long
+soak: setup system        ## the kill test, and every input on every board, for long
+	HARDTACK_RUNS=100 $(BIN)/python -m pytest -q --timeout=7200 tests/firmware/test_qemu.py
 	HARDTACK_KILLS=2000 $(BIN)/python -m pytest -q --timeout=7200 tests/end_to_end/test_kill.py
 
-fuzz: setup               ## libFuzzer with sanitizers on the C reader, FUZZ_SECONDS each
+fuzz: setup               ## libFuzzer with sanitizers on the C reader, FUZZ_SECONDS each; both verifiers
 	sh fuzz/run.sh $(FUZZ_SECONDS)
+	HARDTACK_MUTANTS=100000 $(BIN)/python -m pytest -q tests/firmware/test_verdicts.py
 
 docs: setup               ## write the generated pages of docs/
 	$(BIN)/python docs/generate.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 import types
@@ -11,7 +13,7 @@ import click
 import pytest
 
 from hardtack.cli.main import VERBS, main
-from tests.end_to_end.command import CommandLine, change, written
+from tests.end_to_end.command import HARDTACK, CommandLine, change, written
 
 TARGET = '[[target]]\nname = "pi"\nhardware = "linux"\n'
 
@@ -123,6 +125,29 @@ def test_init_quotes_the_path_of_the_model(cli: CommandLine, project: Path) -> N
     cli.works("init", 'a "b".onnx', "--force")
     assert "int8 kernel" in cli.works("check").out
     assert "neither ONNX" in cli.run("init", "deploy.toml").refused("HT203", 3)
+
+
+def test_a_reader_that_has_gone_is_no_fault(cli: CommandLine) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        ran = subprocess.run(
+            [HARDTACK, "help"], stdout=nobody, stderr=subprocess.PIPE, env=cli.environment,
+            check=False,
+        )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_a_terminal_without_unicode_gets_escapes(cli: CommandLine, project: Path) -> None:
+    (project / "modèle.htb").write_bytes(b"")
+    cli.environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "mod" in cli.run("verify", "modèle.htb").refused("HT211", 3)
+
+
+def test_a_pipe_is_no_model(cli: CommandLine, project: Path) -> None:
+    os.mkfifo(project / "pipe")
+    assert "is a pipe" in cli.run("check", "pipe").refused("HT201", 3)
+    assert "is a pipe" in cli.run("verify", "pipe").refused("HT211", 3)
 
 
 def test_what_nobody_foresaw_is_reported_with_a_file(

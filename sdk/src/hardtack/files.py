@@ -20,6 +20,8 @@ def read_bundle(path: Path) -> bytes:
     Raises:
         BundleError: HT211, the file is missing, a folder or unreadable.
     """
+    if path.is_fifo():  # reading would wait for a writer
+        raise BundleError("HT211", str(path), "is a pipe", "give the path of a file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@
 #define ENTRY_SIZE 16u
 #define SECTION_TABLE_SIZE (4u * HT_SECTIONS)
 #define MAX_MEMORY (1u << 30) /* arena and unpack memory: sums below never wrap */
+#define MAX_VERSION 1000000000u
 
 /* In the header, bytes. */
 enum {
@@ -13,7 +14,11 @@ enum {
     AT_ABI = 6,
     AT_TOTAL_SIZE = 8,
     AT_PAYLOAD = 12,
+    AT_NAME = 48,
+    AT_VERSION = 80,
     AT_RESERVED_A = 92,
+    AT_HARDWARE = 96,
+    AT_MODEL_ID = 112,
     AT_ARENA_SIZE = 128,
     AT_UNPACKED_SIZE = 132,
     AT_RESERVED_B = 144,
@@ -36,6 +41,36 @@ uint32_t ht_unpacked_bytes(const ht_tensor *tensor) {
     return round_up((uint32_t)tensor->elements * element_size(tensor), 16);
 }
 
+static int is_word_letter(uint8_t byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9');
+}
+
+/* Is the field [a-z0-9][a-z0-9-]* and then zeros, at least one? */
+static int is_word(const uint8_t *field, size_t room) {
+    size_t length = 0;
+    while (length < room &&
+           (is_word_letter(field[length]) || (length > 0 && field[length] == '-'))) {
+        length++;
+    }
+    return length > 0 && length < room && all_zero(field + length, room - length);
+}
+
+static int is_version(const uint8_t *field) {
+    return load32_le(field) < MAX_VERSION && load32_le(field + 4) < MAX_VERSION &&
+           load32_le(field + 8) < MAX_VERSION;
+}
+
+static int is_header_sound(const uint8_t *bytes, const ht_bundle *bundle) {
+    return bundle->total_size % 4 == 0 && bundle->total_size <= MAX_MEMORY &&
+           bundle->total_size >= HT_HEADER_SIZE &&
+           load32_le(bytes + AT_PAYLOAD) == HT_HEADER_SIZE && all_zero(bytes + AT_RESERVED_A, 4) &&
+           all_zero(bytes + AT_RESERVED_B, AT_SIGNATURE - AT_RESERVED_B) &&
+           bundle->arena_size % 16 == 0 && bundle->arena_size <= MAX_MEMORY &&
+           bundle->unpacked_size % 16 == 0 && bundle->unpacked_size <= MAX_MEMORY &&
+           is_word(bytes + AT_NAME, AT_VERSION - AT_NAME) && is_version(bytes + AT_VERSION) &&
+           is_word(bytes + AT_HARDWARE, AT_MODEL_ID - AT_HARDWARE);
+}
+
 static ht_status read_header(const uint8_t *bytes, size_t size, ht_bundle *bundle) {
     if (size < HT_HEADER_SIZE || memcmp(bytes, "HTB1", 4) != 0) {
         return HT_ERR_NOT_A_BUNDLE;
@@ -53,15 +88,7 @@ static ht_status read_header(const uint8_t *bytes, size_t size, ht_bundle *bundl
     if (bundle->total_size > size) {
         return HT_ERR_TRUNCATED;
     }
-    if (bundle->total_size % 4 != 0 || bundle->total_size > MAX_MEMORY ||
-        bundle->total_size < HT_HEADER_SIZE || load32_le(bytes + AT_PAYLOAD) != HT_HEADER_SIZE ||
-        !all_zero(bytes + AT_RESERVED_A, 4) ||
-        !all_zero(bytes + AT_RESERVED_B, AT_SIGNATURE - AT_RESERVED_B) ||
-        bundle->arena_size % 16 != 0 || bundle->arena_size > MAX_MEMORY ||
-        bundle->unpacked_size % 16 != 0 || bundle->unpacked_size > MAX_MEMORY) {
-        return HT_ERR_HEADER;
-    }
-    return HT_OK;
+    return is_header_sound(bytes, bundle) ? HT_OK : HT_ERR_HEADER;
 }
 
 static ht_status read_sections(ht_bundle *bundle) {

@@ -40,6 +40,8 @@ HEADER_SIZE = 160
 PAYLOAD_OFFSET = 224
 MAX_MEMORY = 1 << 30
 """Most bytes of a file, of an arena, of unpack memory: sums in the C reader never wrap."""
+MAX_VERSION = 10**9
+"""Each number of a version is below it."""
 TAGS = ("META", "PROG", "TENS", "HUFF", "DATA", "GOLD")
 _HEADER = struct.Struct("<4sHHII32s32s4I16s16sII8s16s")
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -164,6 +166,8 @@ def read_header(data: bytes) -> Header:
         raise BundleError("HT212", "bundle", "has reserved header fields set")
     if offset != PAYLOAD_OFFSET or total % 4 or (arena | unpacked) % 16:
         raise BundleError("HT212", "bundle", "has sizes in its header that are no multiples")
+    if max(major, minor, patch) >= MAX_VERSION:
+        raise BundleError("HT212", "bundle", f"has a version number of {MAX_VERSION} or more")
     if max(total, arena, unpacked) > MAX_MEMORY:
         raise BundleError("HT212", "bundle", f"asks for more than {MAX_MEMORY} bytes of memory")
     return Header(

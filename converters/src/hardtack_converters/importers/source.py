@@ -52,6 +52,8 @@ def read_source(model: Path | bytes) -> Source:
     """
     if isinstance(model, bytes):
         source = Source(model, "model")
+    elif model.is_fifo():  # reading would wait for a writer
+        raise ModelImportError("HT201", str(model), "is a pipe", "give the path of a file")
     else:
         try:
             source = Source(model.read_bytes(), str(model), model.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import json
 import sys
 from typing import Any
@@ -93,6 +94,7 @@ def _as_json(error: HardtackError) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and exit with its documented status."""
     words = sys.argv[1:] if arguments is None else arguments
+    _print_anything()
     try:
         status: Any = cli.main(words, standalone_mode=False)
     except HardtackError as error:
@@ -108,14 +110,22 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(_report(ConfigError("HT104", where, error.format_message()), words))
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone
-        sys.stderr.close()
+    except (
+        SystemExit
+    ):  # of click's, no verb has one: the reader of our output, `head` say, has gone
         sys.exit(0)
     except OSError as error:
         sys.exit(_report(_refused(error), words))
     except Exception as error:
         sys.exit(_report(_unforeseen(error), words))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _print_anything() -> None:
+    """Let a name that this terminal cannot show be printed with escapes, not end in an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _refused(error: OSError) -> HardtackError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     """Follow what the devices report: samples, measured accuracy, latency.
 
     Accuracy is measured: right answers among those whose truth was told. Where nobody
-    told, it is unknown, and shown so.
+    told, it is unknown, and shown so. Into a pipe or a file the figures go once.
     """
     from rich.console import Console
     from rich.live import Live
@@ -45,10 +46,11 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     if as_json:
         found = {"models": rows, "jobs": _jobs(store), "notes": _notes(store, back_s)}
         click.echo(json.dumps(found))
-    elif once and not rows and not _troubles(store, back_s):
-        click.echo(f"no device has reported a prediction in the last {since}", err=True)
-    elif once:
-        Console(highlight=False, markup=False).print(_view(store, back_s))
+    elif once or not sys.stdout.isatty():
+        if rows or _troubles(store, back_s):
+            Console(highlight=False, markup=False).print(_view(store, back_s))
+        else:
+            click.echo(f"no device has reported a prediction in the last {since}", err=True)
     else:
         console = Console(highlight=False, markup=False)
         with Live(_view(store, back_s), console=console) as live:
