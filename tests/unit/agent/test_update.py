@@ -261,18 +261,56 @@ def test_every_reachable_state_keeps_the_promises() -> None:
     assert steps > 4000
 
 
+FOUND = SlotRecord("44" * 32, (5, 0, 0), "55" * 16)
+ON_BOARD = (OLD, SlotRecord(NEW.sha256, NEW.version, "33" * 16), FOUND)
+
+
+def check_board(before: State, event: Event, state: State, actions: list[Action]) -> None:
+    """What must hold for a board, which says itself what it runs."""
+    pair = state.saved.models["digits"]
+    assert pair.active is None or pair.get(pair.active) is not None, "what runs is known"
+    if isinstance(event, Runs):
+        running = pair.get(pair.active) if pair.active is not None else None
+        assert (running and running.sha256) == (event.record and event.record.sha256)
+        assert (state.saved.phase, state.saved.job) == (before.saved.phase, before.saved.job)
+    assert (state.saved.job is None) == (state.saved.phase is Phase.IDLE)
+    if state.saved.phase is Phase.TRIAL:
+        assert pair.get(state.saved.target) is not None, "what is on trial is kept"
+    for action in actions:
+        if isinstance(action, Install | Erase):
+            assert before.saved.models["digits"].active != action.slot
+
+
+def test_every_reachable_state_of_a_board_keeps_the_promises() -> None:
+    start = State(saved=RUNNING, counts_trials=False)
+    seen, queue = {repr(start)}, deque([start])
+    while queue:
+        before = queue.popleft()
+        told = [Runs("digits", record) for record in ON_BOARD]
+        one_job = (event for event in events_for(before) if OTHER.job_id not in repr(event))
+        for event in (*one_job, *told, Runs(), Runs(replaced=True)):
+            state, actions = step(before, event)
+            check_board(before, event, state, actions)
+            saved = replace(state.saved, trials=min(state.saved.trials, 2), quarantine={})
+            saved = replace(saved, results=tuple(replace(one, attempt=0) for one in saved.results))
+            state = replace(state, bad_blocks=0, saved=saved)
+            if repr(state) not in seen:
+                seen.add(repr(state))
+                queue.append(state)
+    assert len(seen) > 500
+
+
 def test_storing_comes_before_verifying() -> None:
     _, actions = after(*FETCHED)
     assert kinds(actions) == [StoreBlock, Report, Verify]
 
 
 def test_what_a_board_runs_is_believed_whoever_put_it_there() -> None:
-    found = SlotRecord("44" * 32, (5, 0, 0), "55" * 16)
-    state, actions = step(State(saved=RUNNING), Runs("words", found))
+    state, actions = step(State(saved=RUNNING), Runs("words", FOUND))
     assert kinds(actions) == [Save]
-    assert state.saved.models["words"].get(state.saved.models["words"].active or "a") == found
+    assert state.saved.models["words"].get(state.saved.models["words"].active or "a") == FOUND
     assert state.saved.models["digits"].active is None
-    assert step(state, Runs("words", found)) == (state, [])
+    assert step(state, Runs("words", FOUND)) == (state, [])
     state, _ = step(state, Runs("digits", OLD))
     assert (state.saved.models["digits"].active, state.saved.models["words"].active) == ("a", None)
 
@@ -291,10 +329,9 @@ def test_what_a_board_runs_never_takes_the_slot_of_the_job_in_hand() -> None:
     trying = replace(RUNNING, phase=Phase.TRIAL, job=NEW, target="b", trials=1)
     candidate = SlotRecord(NEW.sha256, NEW.version, "33" * 16)
     trying = replace(trying, models={"digits": RUNNING.models["digits"].put("b", candidate)})
-    found = SlotRecord("44" * 32, (5, 0, 0), "55" * 16)
-    state, _ = step(State(saved=trying), Runs("digits", found))
+    state, _ = step(State(saved=trying), Runs("digits", FOUND))
     pair = state.saved.models["digits"]
-    assert (pair.active, pair.a, pair.b and pair.b.sha256) == ("a", found, NEW.sha256)
+    assert (pair.active, pair.a, pair.b and pair.b.sha256) == ("a", FOUND, NEW.sha256)
 
 
 def test_a_board_that_counts_its_trials_is_tried_as_often_as_we_start() -> None:

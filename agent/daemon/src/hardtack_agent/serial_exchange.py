@@ -8,6 +8,7 @@ Source: SPEC section 7.2.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +48,8 @@ class Exchange:
     boots: int = 0
     heard_at: float = 0.0
     _window: int = 1
-    _sequence: int = 0
+    # Hosts that meet on a line by mistake, over MQTT, should not take each other's replies.
+    _sequence: int = field(default_factory=lambda: random.randrange(65535))
     _round_trip_s: float = QUICK_S / 10
     _batch: list[_Pending] = field(default_factory=list)
     _reader: FrameReader = field(default_factory=FrameReader)

@@ -330,6 +330,8 @@ def _roll_back(state: State, ended: JobState, code: str, detail: str) -> Step:
     if job is None:
         return state, []
     slots, slot = saved.models.get(job.name, ModelSlots()), saved.target
+    if slots.active == slot:  # a board runs it already, though the end of its trial is yet to come
+        return _end(state, ended, code, detail, Activate(job.name))
     quarantine = dict(saved.quarantine)
     if ended == "rolled_back":
         quarantine[job.sha256] = code

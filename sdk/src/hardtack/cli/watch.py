@@ -47,10 +47,10 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
         found = {"models": rows, "jobs": _jobs(store), "notes": _notes(store, back_s)}
         click.echo(json.dumps(found))
     elif once or not sys.stdout.isatty():
-        if not rows and not _troubles(store, back_s):
-            click.echo(f"no device has reported a prediction in the last {since}", err=True)
-        else:
+        if rows or _troubles(store, back_s):
             Console(highlight=False, markup=False).print(_view(store, back_s))
+        else:
+            click.echo(f"no device has reported a prediction in the last {since}", err=True)
     else:
         console = Console(highlight=False, markup=False)
         with Live(_view(store, back_s), console=console) as live:
