@@ -76,7 +76,8 @@ void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t firs
 #if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
 #include "ht_vector_mve.h"
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' &&    \
-    defined(__GNUC__) && !defined(HT_PORTABLE)
+    defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(HT_PORTABLE)
+/* Unoptimised, compilers lack the registers for its assembly. */
 #include "ht_vector_dsp.h"
 #else
 #include "ht_vector_c.h"
