@@ -15,7 +15,7 @@ from tests.end_to_end.command import free_port
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("README.md", "deploy.toml", "examples", "sdk/src/hardtack/demo_data")
-PORT = "18830"
+PORT, BOARD_PORT = "18830", "18831"
 
 
 def commands(text: str) -> list[str]:
@@ -69,11 +69,18 @@ def run(text: str, folder: Path) -> str:
 def test_the_tour_of_the_readme_works(tmp_path: Path) -> None:
     copy_needed(tmp_path)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert PORT in text
-    output = run(script(commands(text.replace(PORT, str(free_port())))), tmp_path)
+    gateway = tmp_path / "examples" / "gateway.toml"
+    for port in (PORT, BOARD_PORT):
+        assert port in text
+        free = str(free_port())
+        text = text.replace(port, free)
+        gateway.write_text(gateway.read_text().replace(port, free))
+    output = run(script(commands(text)), tmp_path)
     for device in ("pi-1", "pi-2"):
         assert f"{device}  digits@1.0.0  confirmed" in output
     assert re.search(r"\d{3} of 600 right", output)
+    assert "board-1  digits@1.1.0  confirmed" in output
+    assert re.search(r"board-1 +digits@1\.0\.0 +600 +0 +9\d\.\d\d %", output)
     assert re.search(r"pi-1 +digits@1\.0\.0 +600 +0 +9\d\.\d\d %", output)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
@@ -210,14 +212,25 @@ def test_a_listener_that_is_no_broker_is_told_from_one_that_is_down(baked: Comma
 
 
 def test_watch_follows_until_it_is_interrupted(cli: CommandLine) -> None:
+    terminal, theirs = pty.openpty()
     watching = subprocess.Popen(
         [HARDTACK, "watch"], cwd=cli.here, env=cli.environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=theirs, stderr=subprocess.PIPE,
     )  # fmt: skip
-    time.sleep(1.5)
+    os.close(theirs)
+    shown = b""
+    while b"accuracy" not in shown:
+        shown += os.read(terminal, 4096)
     watching.send_signal(signal.SIGINT)
     _, err = watching.communicate(timeout=10)
+    os.close(terminal)
     assert (watching.returncode, err.lstrip()) == (130, "interrupted\n")
+
+
+def test_watch_tells_a_pipe_once(cli: CommandLine) -> None:
+    ran = cli.run("watch")
+    assert (ran.status, ran.out) == (0, "")
+    assert "no device has reported" in ran.err
 
 
 def test_the_demo_reports_every_device_as_one_document(cli: CommandLine) -> None:

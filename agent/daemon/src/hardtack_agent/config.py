@@ -147,18 +147,22 @@ class AgentConfig(pydantic.BaseModel):
         return Tls(self.tls_ca, self.tls_cert, self.tls_key)
 
 
-def load_config(path: Path | None, overrides: dict[str, Any]) -> AgentConfig:
+def load_config(
+    path: Path | None, overrides: dict[str, Any], defaults: dict[str, Any] | None = None
+) -> AgentConfig:
     """Read agent.toml, let flags win, and check all of it.
 
     Args:
         path: agent.toml, or None when flags say everything. Paths in it are relative to it.
         overrides: Values by key; None means not given.
+        defaults: Values by key for what neither says.
 
     Raises:
         ConfigError: HT101 missing, HT102 syntax, HT103 unknown key, HT104 wrong value, HT107
             unreadable; `where` is file:line:column.
     """
     fields, text = _read(path) if path is not None else ({}, "")
+    fields = {**(defaults or {}), **fields}
     fields.update({key: value for key, value in overrides.items() if value is not None})
     try:
         config = AgentConfig.model_validate(fields)

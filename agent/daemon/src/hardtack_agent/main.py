@@ -43,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(
-    config_path: Path | None, values: dict[str, Any], ready: Callable[[Path], None] | None = None
+    config_path: Path | None,
+    values: dict[str, Any],
+    ready: Callable[[Path], None] | None = None,
+    defaults: dict[str, Any] | None = None,
 ) -> None:
     """Run an agent until SIGTERM or SIGINT.
 
@@ -51,11 +54,12 @@ def run(
         config_path: agent.toml, or None.
         values: Win over it, by key; None means not given.
         ready: Told the prediction socket before the agent begins to work.
+        defaults: Values for what neither says, by key.
 
     Raises:
         HardtackError: HT1xx the configuration, HT6xx the state directory, socket or disk.
     """
-    config = load_config(config_path, values)
+    config = load_config(config_path, values, defaults)
     agent = Agent(config)
     gateway = Gateway(config) if config.gateway is not None else None
     if ready is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 import platformdirs
@@ -50,17 +51,21 @@ def command(
             "`hardtack keys new` makes a pair; copy its .pub file there",
         )  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
-    values = {
+    given = {
         "device": device, "broker": broker, "tenant": tenant, "hardware": hardware,
-        "state_dir": state_dir, "trusted_keys": keys, "telemetry_period": period_s,
+        "state_dir": state_dir, "trusted_keys": keys, "telemetry_period_s": period_s,
     }  # fmt: skip
-    if config is None:
-        values["state_dir"] = state_dir or devices / str(device)
-        values["trusted_keys"] = keys or keys_dir()
-    else:  # what the file says is better than a default of ours
-        for key in ("broker", "tenant", "hardware", "telemetry_period"):
-            if context.get_parameter_source(key) is ParameterSource.DEFAULT:
-                values[key] = None
-    values["telemetry_period_s"] = values.pop("telemetry_period")
-    run(config, values, lambda socket: click.echo(f"{device or config}: predictions at {socket}"))
+    devices = Path(platformdirs.user_data_path("hardtack")) / "devices"
+    defaults: dict[str, Any] = {
+        "trusted_keys": keys_dir(),
+        "state_dir": devices / (device or "gateway"),
+    }
+    for key in ("broker", "tenant", "hardware", "telemetry_period_s"):
+        option = key.removesuffix("_s")
+        if context.get_parameter_source(option) is ParameterSource.DEFAULT:
+            defaults[key] = given.pop(key)
+
+    def ready(socket: Path) -> None:
+        click.echo(f"{device or config}: predictions at {socket}")
+
+    run(config, given, ready, defaults)
