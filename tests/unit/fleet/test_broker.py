@@ -18,6 +18,7 @@ from hardtack.fleet.controller import Controller
 from hardtack.fleet.store import Store
 from hardtack_agent.transport import Connection, Handlers, backoff_s, parse_url
 from hardtack_runtime.errors import ConfigError, DeviceError
+from tests.end_to_end.command import free_port
 
 
 class Listener:
@@ -105,3 +106,51 @@ def test_waiting_doubles_scattered_and_bounded() -> None:
     for failures in range(40):
         whole = min(0.2 * 2**failures, 30)
         assert whole / 2 <= backoff_s(failures) <= whole
+
+
+def test_users_and_passwords_are_unquoted_and_kept_out_of_messages() -> None:
+    endpoint = parse_url("mqtt://a%40b:p%3A%2F@h:1")
+    assert (endpoint.user, endpoint.password) == ("a@b", "p:/")
+    with pytest.raises(ConfigError) as caught:
+        parse_url("http://me:secret@h")
+    assert "secret" not in str(caught.value)
+
+
+def _until_logged(caplog: pytest.LogCaptureFixture, words: str, timeout_s: float = 20) -> None:
+    end = time.monotonic() + timeout_s
+    while words not in caplog.text:
+        assert time.monotonic() < end, caplog.text
+        time.sleep(0.02)
+
+
+def test_a_broker_out_of_reach_is_said_once_and_its_return_too(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO", "hardtack_agent.transport")
+    port = free_port()
+    handlers = Handlers(lambda: None, lambda *_: None, lambda: None)
+    connection = Connection(f"mqtt://127.0.0.1:{port}", "ht-default-pi-1", (), handlers)
+    connection.start()
+    try:
+        _until_logged(caplog, "ht-default-pi-1: broker")
+        with EmbeddedBroker(tmp_path, port=port):
+            _until_logged(caplog, "is back")
+        _until_logged(caplog, "ended the connection")
+        assert caplog.text.count("cannot be reached") == 1
+    finally:
+        connection.stop()
+
+
+def test_two_clients_of_one_name_are_noticed(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    handlers = Handlers(lambda: None, lambda *_: None, lambda: None)
+    with EmbeddedBroker(tmp_path) as broker:
+        twins = [Connection(broker.url, "ht-default-pi-1", (), handlers) for _ in range(2)]
+        for twin in twins:
+            twin.start()
+        try:
+            _until_logged(caplog, "has another agent this name?")
+        finally:
+            for twin in twins:
+                twin.stop()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from hardtack.fleet.rows import in_our_time
 from hardtack.fleet.store import Store
 from hardtack_agent.messages import Birth, JobEvent, Online
 from hardtack_agent.telemetry import Note, Window
@@ -182,3 +183,13 @@ def test_a_commit_is_durable(store: Store) -> None:
     with store._reader.connect() as connection:
         assert connection.execute(sa.text("PRAGMA synchronous")).scalar() == 2
         assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_records_of_a_device_without_the_time_end_when_they_came() -> None:
+    now = 1_800_000_000
+    assert in_our_time(WINDOW, now) == replace(WINDOW, start_s=now - 60, end_s=now)
+    assert in_our_time(Note("log", 7, {}), now) == Note("log", now, {})
+    ahead = replace(WINDOW, start_s=now + 90_000, end_s=now + 90_001)
+    assert in_our_time(ahead, now) == replace(ahead, start_s=now - 1, end_s=now)
+    late = replace(WINDOW, start_s=now - 900, end_s=now - 800)
+    assert in_our_time(late, now) is late

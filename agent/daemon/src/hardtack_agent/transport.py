@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -24,6 +26,9 @@ from hardtack_runtime.errors import ConfigError
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 30.0
+SHORT_S = 5.0
+"""A connection that ends sooner was taken by another client of the same name, or refused late."""
+EVICTIONS = 4
 _KEEPALIVE_S = 30
 _log = logging.getLogger(__name__)
 
@@ -76,7 +81,10 @@ def parse_url(url: str) -> Endpoint:
         ConfigError: HT104, not such an address.
     """
     wrong = ConfigError(
-        "HT104", "broker", f"{url!r} is no broker address", "write mqtt://host:port or mqtts://"
+        "HT104",
+        "broker",
+        f"{_without_secrets(url)!r} is no broker address",
+        "write mqtt://host:port or mqtts://",
     )
     try:
         parts = urlsplit(url)
@@ -87,7 +95,14 @@ def parse_url(url: str) -> Endpoint:
         raise wrong
     secure = parts.scheme == "mqtts"
     default = 8883 if secure else 1883
-    return Endpoint(parts.hostname, port or default, secure, parts.username, parts.password)
+    user, password = (
+        None if part is None else unquote(part) for part in (parts.username, parts.password)
+    )
+    return Endpoint(parts.hostname, port or default, secure, user, password)
+
+
+def _without_secrets(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//...@", url)
 
 
 class Connection:
@@ -117,7 +132,12 @@ class Connection:
         self.endpoint = parse_url(url)
         self._subscribe = subscribe
         self._handlers = handlers
+        self._name = client_id
+        self._stopping = False
         self._failures = 0
+        self._told = False
+        self._began = 0.0
+        self._evictions = 0
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311
         )
@@ -153,6 +173,7 @@ class Connection:
 
     def stop(self, farewell: tuple[str, bytes] | None = None, timeout_s: float = 2.0) -> None:
         """Send a last retained message, disconnect and end the thread."""
+        self._stopping = True
         if farewell is not None and self._client.is_connected():
             info = self._client.publish(*farewell, qos=1, retain=True)
             try:
@@ -171,15 +192,27 @@ class Connection:
         _properties: object,
     ) -> None:
         if reason.is_failure:
-            _log.warning("broker %s refuses the connection: %s", self.endpoint.host, reason)
+            self._tell(f"refuses the connection: {reason}")
             return
+        if self._told:
+            _log.info("%s: broker %s is back", self._name, self.endpoint.host)
+        self._told = False
         self._failures = 0
+        self._began = time.monotonic()
         if self._subscribe:
             client.subscribe([(topic, 1) for topic in self._subscribe])
         self._handlers.connected()
 
     def _on_connect_fail(self, _client: paho.Client, _userdata: object) -> None:
+        self._tell("cannot be reached")
         self._plan_next_wait()
+
+    def _tell(self, what: str) -> None:
+        """Say what is wrong with the broker, once until it is well again."""
+        if not self._told:
+            place = f"{self.endpoint.host}:{self.endpoint.port}"
+            _log.warning("%s: broker %s %s; it is tried again until it is", self._name, place, what)
+        self._told = True
 
     def _on_disconnect(
         self,
@@ -189,6 +222,16 @@ class Connection:
         _reason: object,
         _properties: object,
     ) -> None:
+        if self._began and not self._stopping:
+            self._evictions = self._evictions + 1 if time.monotonic() - self._began < SHORT_S else 0
+            if self._evictions == EVICTIONS:
+                _log.warning(
+                    "%s: the broker ended %d connections at once: has another agent this name?",
+                    self._name, EVICTIONS,
+                )  # fmt: skip
+            elif self._evictions < EVICTIONS:
+                self._tell("ended the connection")
+        self._began = 0.0
         self._plan_next_wait()
         self._handlers.lost()
 

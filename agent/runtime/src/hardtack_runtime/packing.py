@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -186,27 +187,27 @@ def _share(
     histograms: list[IntArray], kind: str, owners: list[_Streams], tables: list[Table]
 ) -> None:
     """Give each stream of a kind its table, shared where that saves bytes."""
-    groups = [([i], h, _cost(h)) for i, h in enumerate(histograms) if h.any()]
-    while len(groups) > 1:
-        gain, first, second = _best_merge(groups)
-        if gain <= 0:
+    groups = {i: ([i], h, _cost(h)) for i, h in enumerate(histograms) if h.any()}
+    gains = {pair: _gain(groups, *pair) for pair in combinations(groups, 2)}
+    while gains:
+        first, second = max(gains, key=gains.__getitem__)
+        if gains[first, second] <= 0:
             break
-        histogram = groups[first][1] + groups[second][1]
-        merged = (groups[first][0] + groups[second][0], histogram, _cost(histogram))
-        groups = [g for i, g in enumerate(groups) if i not in (first, second)] + [merged]
-    for members, histogram, _ in groups:
+        one, other = groups[first], groups.pop(second)
+        histogram = one[1] + other[1]
+        groups[first] = (one[0] + other[0], histogram, _cost(histogram))
+        gains = {pair: gain for pair, gain in gains.items() if not {first, second} & {*pair}}
+        gains |= {(first, i): _gain(groups, first, i) for i in groups if i != first}
+    for members, histogram, _ in groups.values():
         for member in members:
             owners[member].tables[kind] = len(tables)
         tables.append(huffman.build_table(histogram))
 
 
-def _best_merge(groups: list[tuple[list[int], IntArray, float]]) -> tuple[float, int, int]:
-    best = (0.0, 0, 0)
-    for i in range(len(groups)):
-        for j in range(i + 1, len(groups)):
-            merged = _cost(groups[i][1] + groups[j][1])
-            best = max(best, (groups[i][2] + groups[j][2] - merged, i, j))
-    return best
+def _gain(groups: dict[int, tuple[list[int], IntArray, float]], first: int, second: int) -> float:
+    """Return the bytes that one table for both groups saves."""
+    one, other = groups[first], groups[second]
+    return one[2] + other[2] - _cost(one[1] + other[1])
 
 
 def _choose(options: list[list[_Option]], costs: list[int]) -> list[_Option]:

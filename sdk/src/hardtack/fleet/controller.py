@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from hardtack.fleet.rows import JobRow
+from hardtack.fleet.rows import JobRow, in_our_time
 from hardtack.fleet.store import Store
 from hardtack_agent import telemetry, topics
 from hardtack_agent.messages import (
@@ -229,7 +229,9 @@ class Controller:
 
     def _take_telemetry(self, device: str, payload: bytes) -> None:
         boot_id, records = telemetry.decode_batch(payload)
-        self._store.add_telemetry(device, boot_id, records)
+        now = int(time.time())
+        dated = [(seq, in_our_time(record, now)) for seq, record in records]
+        self._store.add_telemetry(device, boot_id, dated)
         # Only now is it safe for the device to forget them.
         self._send(device, "ack", Ack(boot_id=boot_id.hex(), seqs=tuple(s for s, _ in records)))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from hardtack_agent.messages import FINAL_STATES, ModelState
-from hardtack_agent.telemetry import Note, Window
+from hardtack_agent.telemetry import Note, Record, Window
 
 Version = tuple[int, int, int]
+EARLIEST_S = 1_735_689_600
+"""2025-01-01: hardtack is younger."""
+LATEST_AHEAD_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,21 @@ def read_version(text: str) -> Version:
     """Return (1, 2, 3); the inverse of `version_text`."""
     major, minor, patch = (int(part) for part in text.split("."))
     return major, minor, patch
+
+
+def in_our_time(record: Record, now_s: int) -> Record:
+    """Return the record, moved to end now when its device's clock cannot be right.
+
+    A device that was never told the time says 1970; what it reports would else be too old for
+    everyone who asks about today.
+    """
+    ended = record.end_s if isinstance(record, Window) else record.time_s
+    if EARLIEST_S <= ended <= now_s + LATEST_AHEAD_S:
+        return record
+    if isinstance(record, Window):
+        start = now_s - max(0, record.end_s - record.start_s)
+        return replace(record, start_s=start, end_s=now_s)
+    return replace(record, time_s=now_s)
 
 
 def telemetry_row(device: str, boot_id: bytes, seq: int, window: Window) -> dict[str, Any]:
