@@ -20,6 +20,7 @@ from tests.data import data_path
 from tests.digit_bundles import KEY, make_bundle
 from tests.firmware.host import Host, RefusedError, u32
 from tests.firmware.qemu import BOARDS, STM32F4, Machine
+from tests.golden.make import ctx_bundle
 
 HERE = Path(__file__).parent
 RUNS = int(os.environ.get("HARDTACK_RUNS", "100"))
@@ -64,6 +65,12 @@ def test_a_board_installs_updates_and_refuses(machine: Machine) -> None:
     status = host.install(make_bundle("1.2.0", ballast=30))
     assert (status.active, status.floor) == (1, (1, 2, 0))
     assert 0 < status.stack_used < status.stack_size
+    coded_by_context = ctx_bundle()
+    assert host.install(coded_by_context).outcome == Reason.OK
+    assert differing(host, coded_by_context, 20) == 0
+    status = host.status()
+    assert 0 < status.stack_used < status.stack_size
+    assert host.install(make_bundle("1.3.0", ballast=30)).outcome == Reason.OK
     layers = LayersReply.decode(host.ask(Type.LAYERS, Layers(0, 9).encode()))
     assert layers.operators == 2
     assert FaultReply.decode(host.ask(Type.FAULT, u32(0))).id == 0
