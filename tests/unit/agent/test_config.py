@@ -53,6 +53,7 @@ def test_a_missing_file_has_a_code(tmp_path: Path) -> None:
     ("gateway", "code", "line", "said"),
     [
         pytest.param("colour = 1", "HT103", 7, "gateway.colour", id="unknown key"),
+        pytest.param("bauds = 1", "HT103", 7, "did you mean `baud`?", id="nearly a key"),
         pytest.param("ports = ['socket://a']", "HT104", 7, "socket://HOST:PORT", id="no address"),
         pytest.param("ports = ['http://a:1']", "HT104", 7, "socket://HOST:PORT", id="a web page"),
         pytest.param("ports = ['']", "HT104", 7, "must name a port", id="empty port"),

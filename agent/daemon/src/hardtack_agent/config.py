@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -168,13 +169,21 @@ def load_config(
         config = AgentConfig.model_validate(fields)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        code = "HT103" if first["type"] == "extra_forbidden" else "HT104"
-        met = first["msg"].removeprefix("Value error, ")
         key = ".".join(str(part) for part in first["loc"])
         where = _where(path, text, overrides, first["loc"])
-        raise ConfigError(code, where, f"`{key}`: {met}" if key else met) from error
+        if first["type"] == "extra_forbidden":
+            met, todo = f"`{key}` is no key of an agent", _nearest_key(str(first["loc"][-1]))
+            raise ConfigError("HT103", where, met, todo) from error
+        met = first["msg"].removeprefix("Value error, ")
+        raise ConfigError("HT104", where, f"`{key}`: {met}" if key else met) from error
     parse_url(config.broker)
     return config
+
+
+def _nearest_key(wrong: str) -> str:
+    known = (key for kind in (AgentConfig, GatewayConfig, BoardConfig) for key in kind.model_fields)
+    close = difflib.get_close_matches(wrong, known, 1)
+    return f"did you mean `{close[0]}`?" if close else "leave it out"
 
 
 def _where(path: Path | None, text: str, overrides: dict[str, Any], key: KeyPath) -> str:
