@@ -143,7 +143,7 @@ def _element(d: Decoder, table: list[list[int]], r: int, c: int, lag: int) -> in
     signs = [(x > 0) - (x < 0) for x in (at(0, c - 1), at(1, c), at(0, c - lag))]
     positive = d.decide("sign", [("three", *signs), ("two", signs[2], signs[1])])
     others = abs(at(0, c - 1)) + abs(at(1, c)) + abs(at(0, c - lag)) + abs(at(0, c - 2))
-    sizes = sum(map(abs, before)) * 2 // nonzeros if nonzeros else 0
+    sizes = min(sum(map(abs, before)), (1 << 30) - 1) * 2 // nonzeros if nonzeros else 0
     exponent = 0
     while exponent < 7 and d.decide(
         ("size", min(exponent, 2)),

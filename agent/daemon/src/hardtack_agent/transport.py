@@ -211,7 +211,7 @@ class Connection:
         """Say what is wrong with the broker, once until it is well again."""
         if not self._told:
             place = f"{self.endpoint.host}:{self.endpoint.port}"
-            _log.warning("%s: broker %s %s; it is tried again until it is", self._name, place, what)
+            _log.info("%s: broker %s %s; it is tried again", self._name, place, what)
         self._told = True
 
     def _on_disconnect(

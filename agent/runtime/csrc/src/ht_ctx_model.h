@@ -19,7 +19,8 @@
 #define COLUMN_REACH 32 /* rows above that an element looks at in its own column, */
 #define AROUND_REACH 4  /* and in the columns beside it */
 #define LARGEST_EXPONENT 7
-#define ONE 65536 /* probability 1 */
+#define LARGEST_SUM ((1 << 30) - 1) /* twice that is still an int32 */
+#define ONE 65536                   /* probability 1 */
 
 /* Contexts by what they are for; the numbers are those of SPEC section 1.9. */
 enum {
@@ -251,7 +252,7 @@ static int32_t code_element(coder *coder, model *m, place *here, int32_t element
     const int positive = code_sign(coder, m, here, element > 0);
     const int32_t magnitude = code_magnitude(coder, m, here, element < 0 ? -element : element);
     here->row_nonzeros++;
-    here->row_sum += magnitude;
+    here->row_sum = at_most(here->row_sum + magnitude, LARGEST_SUM);
     return positive ? magnitude : -magnitude;
 }
 
