@@ -1,0 +1,62 @@
+"""Weights on a grid whose step is learnt, and what their codes will cost (EPR, arXiv 1906.06624).
+
+The gradient of the rounding is taken as 1. The rate of a code k is log2(1 + |k| / 0.05) bits: zero
+costs nothing, and small codes little, as in a coder that adapts.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_CODE = 127
+SOFTNESS = 0.05
+FIRST_STEP = 0.25
+"""Of the weights' standard deviation."""
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: object, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.round(x)
+
+    @staticmethod
+    def backward(_context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient
+
+
+class Grid(nn.Module):
+    """A weight tensor w = step * round(w / step), codes within -127..127.
+
+    Args:
+        weights: Where training begins.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        # In units of their spread, so that one learning rate suits the weights of any layer.
+        spread = float(weights.std()) if weights.numel() > 1 else float(weights.abs().max())
+        self.spread = spread if spread > 0 else 1.0
+        self.relative = nn.Parameter(weights / self.spread)
+        self.log_step = nn.Parameter(torch.tensor(math.log(FIRST_STEP)))
+
+    @property
+    def step(self) -> Tensor:
+        """Distance of two grid points in units of the spread; codes reach to 127 of them."""
+        peak = self.relative.detach().abs().max() / LARGEST_CODE
+        return torch.maximum(self.log_step.exp(), peak)
+
+    def codes(self) -> Tensor:
+        """Return the codes, whole numbers whose gradient is that of w / step."""
+        rounded: Tensor = _Round.apply(self.relative / self.step)
+        return rounded
+
+    def forward(self) -> Tensor:
+        """Return the weights as devices will have them."""
+        return self.codes() * self.step * self.spread
+
+    def rate(self) -> Tensor:
+        """Return the bits that the codes will take, roughly, with a gradient."""
+        return torch.log2(1 + (self.relative / self.step).abs() / SOFTNESS).sum()
