@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from hardtack_converters.ranges import grid_step
 
 LARGEST_CODE = 127
 SOFTNESS = 0.05
@@ -19,11 +22,11 @@ FIRST_STEP = 0.25
 
 class _Round(torch.autograd.Function):
     @staticmethod
-    def forward(_context: object, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(_context: object, x: Tensor) -> Tensor:
         return torch.round(x)
 
     @staticmethod
-    def backward(_context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(_context: object, gradient: Tensor) -> Tensor:
         return gradient
 
 
@@ -31,7 +34,7 @@ class Grid(nn.Module):
     """A weight tensor w = step * round(w / step), codes within -127..127.
 
     Args:
-        weights: Where training begins.
+        weights: float32, where training begins; if they lie on a grid, it is that one.
     """
 
     def __init__(self, weights: Tensor) -> None:
@@ -40,7 +43,9 @@ class Grid(nn.Module):
         spread = float(weights.std()) if weights.numel() > 1 else float(weights.abs().max())
         self.spread = spread if spread > 0 else 1.0
         self.relative = nn.Parameter(weights / self.spread)
-        self.log_step = nn.Parameter(torch.tensor(math.log(FIRST_STEP)))
+        known = grid_step(np.asarray(weights.numpy()))
+        first = FIRST_STEP if known is None else known / self.spread
+        self.log_step = nn.Parameter(torch.tensor(math.log(first)))
 
     @property
     def step(self) -> Tensor:
@@ -50,12 +55,11 @@ class Grid(nn.Module):
 
     def codes(self) -> Tensor:
         """Return the codes, whole numbers whose gradient is that of w / step."""
-        rounded: Tensor = _Round.apply(self.relative / self.step)
-        return rounded
+        return _Round.apply(self.relative / self.step)
 
     def forward(self) -> Tensor:
         """Return the weights as devices will have them."""
-        return self.codes() * self.step * self.spread
+        return self.codes() * (self.step * self.spread)
 
     def rate(self) -> Tensor:
         """Return the bits that the codes will take, roughly, with a gradient."""
