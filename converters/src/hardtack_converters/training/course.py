@@ -107,7 +107,7 @@ class Course:
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * max(SMALLEST_LR, cosine)
-        answers = self.module(x)
+        answers = self.module.logits(x)
         loss = functional.cross_entropy(answers, y)
         if self.teacher is not None:
             loss = (1 - self.options.teacher) * loss + self._follow(x, answers)
@@ -122,7 +122,7 @@ class Course:
         assert self.teacher is not None
         t = self.options.temperature
         with torch.no_grad():
-            soft = functional.softmax(self.teacher(x) / t, -1)
+            soft = functional.softmax(self.teacher.logits(x) / t, -1)
         distance = functional.kl_div(
             functional.log_softmax(answers / t, -1), soft, reduction="batchmean"
         )
@@ -134,7 +134,7 @@ class Course:
         with torch.no_grad():
             for at in range(0, len(x), JUDGED_AT_ONCE):
                 some = slice(at, at + JUDGED_AT_ONCE)
-                wrong += int((self.module(x[some]).argmax(-1) != y[some]).sum())
+                wrong += int((self.module.logits(x[some]).argmax(-1) != y[some]).sum())
         return wrong / max(1, len(x))
 
     def outcome(self) -> Trained:

@@ -71,11 +71,23 @@ class GraphModule(nn.Module):
         Args:
             x: float32 [batch, *input shape without its batch].
         """
+        return self._run(x)[self.model.graph.outputs[0]]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return what goes into a last softmax, or the output where there is none."""
+        value: ir.Value | None = self.model.graph.outputs[0]
+        node = value.producer() if value is not None else None
+        if node is not None and node.op_type == "Softmax":
+            value = node.inputs[0]
+        assert value is not None
+        return self._run(x)[value]
+
+    def _run(self, x: Tensor) -> dict[ir.Value, Tensor]:
         values: dict[ir.Value, Tensor] = {self.model.graph.inputs[0]: x}
         for node in self.model.graph:
             given = [self._operand(value, values) for value in node.inputs]
             values[node.outputs[0]] = OPERATIONS[node.op_type](node, given)
-        return values[self.model.graph.outputs[0]]
+        return values
 
     def _operand(self, value: ir.Value | None, values: dict[ir.Value, Tensor]) -> Any:
         if value is None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
-from hardtack_converters.convert import Options, convert, pack_model
+from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_converters.training.options import Sizer
 from hardtack_runtime.signing import SigningKey
 
 
-def bundle_sizer(options: Options) -> Sizer:
-    """Return what counts every byte of the signed bundle that a model becomes.
+def smallest_bundle(converted: Converted) -> bytes:
+    """Return a signed bundle with weights coded by context."""
+    return pack_model(converted, SigningKey.generate(), smallest=True)  # all signatures are as long
+
+
+def bundle_sizer(options: Options, pack: Callable[[Converted], bytes] = smallest_bundle) -> Sizer:
+    """Return what counts every byte of the bundle that a model becomes.
 
     Args:
         options: Of the conversion; with calibration samples.
+        pack: Makes the bundle.
     """
-    key = SigningKey.generate()  # any key's signature is as long
 
     def size(model: ir.Model) -> int:
-        file = ir.to_proto(model).SerializeToString()
-        return len(pack_model(convert(file, options), key, smallest=True))
+        return len(pack(convert(ir.to_proto(model).SerializeToString(), options)))
 
     return size
