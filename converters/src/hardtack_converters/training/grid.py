@@ -62,5 +62,11 @@ class Grid(nn.Module):
         return self.codes() * (self.step * self.spread)
 
     def rate(self) -> Tensor:
-        """Return the bits that the codes will take, roughly, with a gradient."""
-        return torch.log2(1 + (self.relative / self.step).abs() / SOFTNESS).sum()
+        """Return the bits that the codes will take, roughly, with a gradient.
+
+        A unit, a row of the weights, costs as much as one more code that is the sum of its own:
+        what is left empty is dropped, and its bias with it.
+        """
+        sizes = (self.relative / self.step).abs() / SOFTNESS
+        units = sizes.reshape(len(sizes), -1).sum(dim=1)
+        return torch.log2(1 + sizes).sum() + torch.log2(1 + units).sum()
