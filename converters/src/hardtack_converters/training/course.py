@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hardtack_converters.training.module import GraphModule
+from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_runtime.errors import ModelImportError
 
@@ -45,6 +45,8 @@ class Course:
         self.options, self.sizer = options, sizer
         self.teacher = GraphModule(model.clone(), exact=True) if options.teacher else None
         self.module = GraphModule(model)
+        if not list(self.module.parameters()):
+            raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
         self.judges = samples[kept:], classes[kept:]
         self.batch = min(options.batch, kept)

@@ -42,14 +42,12 @@ class GraphModule(nn.Module):
         self._names: dict[ir.Value, str] = {}
         self._exact = exact
         if len(model.graph.inputs) != 1 or len(model.graph.outputs) != 1:
-            raise _untrainable("model", "it has several inputs or outputs")
+            raise untrainable("model", "it has several inputs or outputs")
         for node in model.graph:
             if node.op_type not in OPERATIONS:
-                raise _untrainable(query.label(node), "it has no counterpart in torch")
+                raise untrainable(query.label(node), "it has no counterpart in torch")
             for index, value in enumerate(node.inputs):
                 self._adopt(node, index, value)
-        if not self._names:
-            raise _untrainable("model", "it has no weights")
 
     def _adopt(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
         numbers = query.constant(value)
@@ -126,7 +124,8 @@ class GraphModule(nn.Module):
             value.const_value = ir.tensor(numbers, name=value.name)
 
 
-def _untrainable(where: str, met: str) -> ModelImportError:
+def untrainable(where: str, met: str) -> ModelImportError:
+    """Return HT228 with what stands in the way."""
     return ModelImportError(
         "HT228", where, f"cannot be trained: {met}",
         "train the model where it was made, then convert it",

@@ -15,6 +15,7 @@ import torch
 
 from hardtack_converters.training.checkpoint import identity_of, resume, save
 from hardtack_converters.training.course import Course
+from hardtack_converters.training.module import untrainable
 from hardtack_converters.training.options import Epoch, Progress, Sizer, Trained, TrainOptions
 from hardtack_runtime.errors import ModelImportError
 
@@ -102,8 +103,4 @@ def _check_batches(course: Course, samples: FloatArray) -> None:
     except RuntimeError:  # of torch: sizes that do not go together
         alike = False
     if not alike:
-        raise ModelImportError(
-            "HT228", "model",
-            "cannot be trained: it mixes the samples of a batch, or gives no row of classes",
-            "train the model where it was made, then convert it",
-        )  # fmt: skip
+        raise untrainable("model", "it mixes the samples of a batch, or gives no row of classes")

@@ -152,6 +152,14 @@ def test_a_graph_that_mixes_its_batch_is_refused() -> None:
     assert caught.value.code == "HT228"
 
 
+def test_a_graph_without_weights_is_refused() -> None:
+    proto = model_of([node("Relu", "x", "y")], {}, {"x": ["N", 4]}, {"y": 2})
+    model = import_model(read_source(proto.SerializeToString()))
+    with pytest.raises(ModelImportError, match="no weights") as caught:
+        train(model, np.ones((20, 4), np.float32), np.zeros(20, np.int64), FEW, digits.codes_bytes)
+    assert caught.value.code == "HT228"
+
+
 def test_without_torch_the_package_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
