@@ -88,6 +88,7 @@ class Recipe:
 RECIPES = (
     Recipe("lenet300", (Phase(5800, 35, shift=1, rate=2e-6),)),
     Recipe("lenet300", (Phase(4800, 20, shift=1, rate=2e-6),)),
+    Recipe("lenet5", (Phase(20000, 14, shift=1, rate=3e-7),)),
     Recipe("lenet5", (Phase(12000, 5, shift=1),)),
 )
 
