@@ -17,6 +17,7 @@ from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
     affine_grid,
+    grid_step,
     weight_codes,
     weight_scale,
     widened_for_bias,
@@ -175,10 +176,11 @@ def _quantize_weights(
         return
     transposed = node.op_type == "Gemm" and query.int_attribute(node, "transB", 0) == 1
     axis = 0 if node.op_type == "Conv" or transposed else weights.ndim - 1
-    used = axis if per_channel else None
     real = weights.astype(np.float32)
     _refuse_unreal(node, real)
-    scale = weight_scale(real, used)
+    step = grid_step(real)
+    used = axis if per_channel and step is None else None
+    scale = weight_scale(real, used) if step is None else np.array([step], np.float32)
     input_scale = grids[source][0]
     bias = query.constant(query.input_at(node, 2))
     name = node.name or str(node.outputs[0].name)

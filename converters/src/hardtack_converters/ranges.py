@@ -12,6 +12,8 @@ FloatArray = npt.NDArray[np.float32]
 CODES = 255
 """Steps between the smallest and the largest of 256 codes."""
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny) * 128
+GRID_TOLERANCE = 0.01
+"""Of a step: float32 products of step and code, scaled by the input's normalisation, are nearer."""
 BIAS_LIMIT = 1 << 30
 """Largest bias code: it leaves as much again to the products."""
 
@@ -67,6 +69,26 @@ def weight_scale(weights: FloatArray, axis: int | None) -> FloatArray:
     peak = np.abs(weights).max(axis=others if axis is not None else None, initial=0)
     peak = np.atleast_1d(peak).astype(np.float64)
     return np.where(peak > 127 * SMALLEST_SCALE, peak / 127, 1).astype(np.float32)
+
+
+def grid_step(weights: FloatArray) -> float | None:
+    """Return the step of the grid that all weights already lie on, codes within -127..127.
+
+    Training on a grid leaves such weights; laying them on another grid would change them, and
+    would spread their few values over many codes. None where there is no such grid.
+
+    Args:
+        weights: float32, finite.
+    """
+    sizes = np.unique(np.abs(weights[weights != 0]).astype(np.float64))
+    if len(sizes) == 0 or sizes[-1] > 127.5 * sizes[0] or sizes[0] <= SMALLEST_SCALE:
+        return None
+    for divisor in range(1, 9):
+        codes = sizes * divisor / sizes[0]
+        if codes[-1] < 127.5 and np.abs(codes - np.rint(codes)).max() < GRID_TOLERANCE:
+            # The largest codes tell the step most exactly.
+            return float(sizes @ np.rint(codes) / (np.rint(codes) @ np.rint(codes)))
+    return None
 
 
 def weight_codes(weights: FloatArray, scale: FloatArray, axis: int | None) -> npt.NDArray[np.int8]:

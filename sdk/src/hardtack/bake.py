@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack.config import Deployment, LabelledSamples, Target
+from hardtack.config import Deployment, LabelledSamples, Target, TrainingSamples
 from hardtack.files import BUNDLE_SUFFIX, write_whole
 from hardtack.keystore import signing_key
 from hardtack.quantities import format_size
 from hardtack_converters.convert import Converted, Options, convert, pack_model
+from hardtack_converters.importers import import_model, read_source
 from hardtack_runtime.bundle import Header, read_header
 from hardtack_runtime.errors import GateError, ModelImportError
 from hardtack_runtime.interpreter import Interpreter
 
 LOCK_NAME = "deploy.lock"
+MADE_FROM = "hardtack.made_from"
+"""Key, in a trained model, of the SHA-256 of the file that it was trained from."""
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, in all)."""
 
@@ -93,7 +96,7 @@ def bake(
     """
     options = conversion_options(config, base)
     key, new_key = signing_key(config.sign.key, base)
-    path = base / config.model.path
+    path = model_file(config, base)
     noted = replace(options, progress=lambda done, total: progress("calibrate", done, total))
     converted = convert(path, noted)
     packed = []
@@ -117,6 +120,29 @@ def bake(
         write_whole(baked.path, baked.data)
     write_whole(base / LOCK_NAME, lock_text(converted, packed, accuracy).encode())
     return Outcome(converted, tuple(packed), accuracy, path.stat().st_size, new_key)
+
+
+def model_file(config: Deployment, base: Path) -> Path:
+    """Return the model to convert: with [train] what `hardtack train` has made of [model] path.
+
+    Raises:
+        ModelImportError: HT229, it is not there, or was made from another model.
+    """
+    given = base / config.model.path
+    if config.train is None:
+        return given
+    trained = base / config.train.out
+    if not trained.is_file():
+        raise ModelImportError(
+            "HT229", str(trained), "is not there, and [train] asks for it", "run `hardtack train`"
+        )
+    made_from = import_model(read_source(trained), {}).metadata_props.get(MADE_FROM)
+    if made_from != read_source(given).sha256:
+        raise ModelImportError(
+            "HT229", str(trained), f"was not trained from {config.model.path} as it is now",
+            "run `hardtack train` again",
+        )  # fmt: skip
+    return trained
 
 
 def conversion_options(config: Deployment, base: Path) -> Options:
@@ -223,7 +249,10 @@ def evaluate(
     Raises:
         ModelImportError: HT221, HT222, HT223: the samples.
     """
-    samples, classes = load_labelled(converted, data, base)
+    inside, outside = converted.manifest.inputs[0], converted.manifest.outputs[0]
+    samples, classes = load_labelled(
+        {inside.name: inside.shape}, outside.shape[-1], data, base / data.path
+    )
     interpreter = Interpreter(bundle)
     right = 0
     for index, (sample, truth) in enumerate(zip(samples, classes, strict=True)):
@@ -238,28 +267,35 @@ def evaluate(
 
 
 def load_labelled(
-    converted: Converted, data: LabelledSamples, base: Path
+    shapes: dict[str, tuple[int, ...]],
+    outputs: int,
+    data: LabelledSamples | TrainingSamples,
+    path: Path,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return samples [count, *input shape] and their classes.
+
+    Args:
+        shapes: Of the only input, by its name.
+        outputs: Number of classes.
+        data: What to take.
+        path: Where it is.
 
     Raises:
         ModelImportError: HT221, HT222, HT223: unreadable, not numbers, of the wrong shape.
     """
     from hardtack_converters.samples import load_samples
 
-    path = base / data.path
-    port = converted.manifest.inputs[0]
-    loaded = load_samples(path, {port.name: port.shape}, key=data.x, limit=data.max)
+    loaded = load_samples(path, shapes, key=data.x, limit=data.max)
+    (name,) = shapes
     try:
         with np.load(path) as arrays:
             truth = np.asarray(arrays[data.y])
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise ModelImportError(
             "HT221", str(path), f"has no array {data.y!r} of class numbers",
-            "name it: evaluate = { path = ..., y = ... }",
+            "name it: { path = ..., y = ... }",
         ) from error  # fmt: skip
-    limit = converted.manifest.outputs[0].shape[-1]
-    return loaded.arrays[port.name], _classes(f"{path}: {data.y}", truth, loaded.count, limit)
+    return loaded.arrays[name], _classes(f"{path}: {data.y}", truth, loaded.count, outputs)
 
 
 def _classes(

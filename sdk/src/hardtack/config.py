@@ -125,6 +125,38 @@ class Quantize(_Strict):
     percentile: float = Field(default=99.99, gt=50, le=100)
 
 
+class TrainingSamples(Samples):
+    """Samples with their classes, raw as devices get them; the last tenth or so is held out."""
+
+    y: str = "y"
+    """Name of the class numbers in the .npz."""
+    max: int = Field(default=1_000_000, gt=0)
+
+
+class Train(_Strict):
+    """Training of a float classifier with the bundle's size in the loss, by `hardtack train`."""
+
+    data: TrainingSamples
+    out: str = "trained.onnx"
+    """The trained model, which `convert` takes in place of `[model] path`."""
+    size: Size | None = None
+    """Limit for the whole bundle, of the largest target."""
+    epochs: int = Field(default=20, gt=0)
+    """Rounds over the samples."""
+    batch: int = Field(default=128, gt=0)
+    """Samples per step."""
+    lr: float = Field(default=0.02, gt=0)
+    """First learning rate, of weights in units of their spread; falls as a cosine."""
+    teacher: float = Field(default=0.0, ge=0, le=1)
+    """Share of the loss that follows the answers of the untrained model."""
+    temperature: float = Field(default=4.0, gt=0)
+    """Softness of those answers."""
+    shift: int = Field(default=0, ge=0)
+    """Pixels by which pictures are moved at random, each way."""
+    seed: int = Field(default=0, ge=0)
+    """Of everything random: the same seed gives the same model."""
+
+
 class Gates(_Strict):
     """Limits; a broken one ends `convert` with status 4 and writes nothing."""
 
@@ -178,6 +210,7 @@ class Deployment(_Strict):
     input: Input = Input()
     data: Data = Data()
     quantize: Quantize = Quantize()
+    train: Train | None = None
     gates: Gates = Gates()
     target: Annotated[
         tuple[Target, ...], Field(min_length=1), AfterValidator(_differently_named)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.passes.drop_dead import drop_dead
 from hardtack_converters.passes.fold_batchnorm import fold_batchnorm
 from hardtack_converters.passes.fold_constants import fold_constants, fold_dequantized
 from hardtack_converters.passes.freeze import freeze
@@ -24,6 +25,7 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     fold_batchnorm,
     normalise_mean,
     fold_constants,
+    drop_dead,
 )
 
 

@@ -17,6 +17,7 @@ from hardtack_runtime.errors import ConfigError, DeviceError, HardtackError
 VERBS = {
     "init": "write a deploy.toml for a model",
     "check": "say whether a model can be converted, before anything is",
+    "train": "train the model until its bundle keeps to a size",
     "convert": "bake the model into a signed bundle",
     "inspect": "show what a bundle holds",
     "verify": "check a bundle's signature, digest and golden vectors",

@@ -1,0 +1,82 @@
+"""The state of a training on disk: written after each epoch, complete or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+
+from hardtack_converters.training.course import Course
+from hardtack_converters.training.options import Epoch, TrainOptions
+from hardtack_runtime.errors import ModelImportError
+
+
+def identity_of(
+    model: ir.Model,
+    samples: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    options: TrainOptions,
+) -> str:
+    """Return a digest of all that decides how a training goes, in hex."""
+    digest = hashlib.sha256(repr((asdict(options), samples.shape)).encode())
+    digest.update(ir.to_proto(model).SerializeToString(deterministic=True))
+    digest.update(np.ascontiguousarray(samples).tobytes())
+    digest.update(np.ascontiguousarray(classes).tobytes())
+    return digest.hexdigest()
+
+
+def save(course: Course, path: Path, identity: str) -> None:
+    """Keep everything that the next epoch depends on."""
+    best = None if course.best is None else (asdict(course.best[0]), course.best[1])
+    state = {
+        "identity": identity, "module": course.module.state_dict(),
+        "optimizer": course.optimizer.state_dict(), "random": course.random.get_state(),
+        "rate": course.rate, "healthy": course.healthy,
+        "epochs": [asdict(epoch) for epoch in course.epochs], "best": best,
+    }  # fmt: skip
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def resume(course: Course, path: Path, identity: str) -> None:
+    """Bring a course to where the checkpoint left it.
+
+    Raises:
+        ModelImportError: HT226, the checkpoint is of another training, or is none.
+    """
+    state = _read(path)
+    if state.get("identity") != identity:
+        raise ModelImportError(
+            "HT226", str(path), "is the checkpoint of another training",
+            "begin anew with --restart, or go back to the options it was made with",
+        )  # fmt: skip
+    course.module.load_state_dict(state["module"])
+    course.optimizer.load_state_dict(state["optimizer"])
+    course.random.set_state(state["random"])
+    course.rate, course.healthy = state["rate"], state["healthy"]
+    course.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+    if state["best"] is not None:
+        course.best = Epoch(**state["best"][0]), state["best"][1]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ModelImportError(
+            "HT226", str(path), "is no checkpoint", "begin anew with --restart"
+        ) from error
+    return state if isinstance(state, dict) else {}

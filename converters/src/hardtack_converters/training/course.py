@@ -1,0 +1,163 @@
+"""A training in progress: its epochs, one after the other."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hardtack_converters.training.module import GraphModule, untrainable
+from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
+from hardtack_runtime.errors import ModelImportError
+
+SMALLEST_LR = 0.01
+"""Of the first learning rate, at the end of the cosine."""
+AIM = 0.97
+"""Share of the size that is steered to, so that a small swing keeps the limit."""
+LATE = 0.6
+"""Share of the epochs after which one is preferred to all before it: the learning rate is low by
+then, and a model that has seen the samples held out before has forgotten them."""
+JUDGED_AT_ONCE = 500
+
+
+class Course:
+    """The state of a training.
+
+    Args:
+        model: Prepared; its constants will be changed.
+        data: float32 [count, *shape] and int64 [count].
+        options: How.
+        sizer: Counts bytes after every epoch.
+    """
+
+    def __init__(
+        self, model: ir.Model, data: tuple[Tensor, Tensor], options: TrainOptions, sizer: Sizer
+    ) -> None:
+        samples, classes = data
+        kept = len(samples) - min(options.held_out, len(samples) // 5)
+        self.options, self.sizer = options, sizer
+        self.teacher = GraphModule(model.clone(), exact=True) if options.teacher else None
+        self.module = GraphModule(model)
+        if not list(self.module.parameters()):
+            raise untrainable("model", "it has no weights")
+        self.samples, self.classes = samples[:kept], classes[:kept]
+        self.judges = samples[kept:], classes[kept:]
+        self.batch = min(options.batch, kept)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=options.lr)
+        self.random = torch.Generator().manual_seed(options.seed)
+        self.rate = options.rate
+        self.epochs: list[Epoch] = []
+        self.best: tuple[Epoch, dict[str, Any]] | None = None
+        self.healthy = True
+
+    def run_epoch(self) -> None:
+        """Go through the samples once, measure, and steer."""
+        losses = [self._step(x, y, at) for at, (x, y) in enumerate(self._batches())]
+        numbers = all(bool(torch.isfinite(p).all()) for p in self.module.parameters())
+        if not (numbers and math.isfinite(sum(losses))):
+            self.healthy = False
+            return
+        nonzero = sum(int(np.count_nonzero(codes)) for codes in self.module.weight_codes())
+        self.module.write_back()
+        epoch = Epoch(
+            len(self.epochs) + 1, float(np.mean(losses)), self._error(),
+            self.sizer(self.module.model), nonzero, self.rate,
+        )  # fmt: skip
+        self.epochs.append(epoch)
+        size = self.options.size
+        if (size is None or epoch.bytes <= size) and self._is_best(epoch):
+            self.best = epoch, copy.deepcopy(self.module.state_dict())
+        if size is not None:
+            self.rate *= min(2.0, max(0.5, epoch.bytes / (AIM * size)))
+
+    def _is_best(self, epoch: Epoch) -> bool:
+        if self.best is None:
+            return True
+        before, late = self.best[0], LATE * self.options.epochs
+        if (epoch.number > late) != (before.number > late):
+            return epoch.number > late
+        return epoch.error <= before.error
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.samples), generator=self.random)
+        for first in range(0, len(order) - self.batch + 1, self.batch):
+            chosen = order[first : first + self.batch]
+            yield self._moved(self.samples[chosen]), self.classes[chosen]
+
+    def _moved(self, x: Tensor) -> Tensor:
+        """Move each picture by some pixels; what leaves at one side comes in at the other."""
+        shift = self.options.shift
+        if not shift or x.dim() != 4:
+            return x
+        count, _, height, width = x.shape
+        moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=self.random)
+        rows = (torch.arange(height) + moves[0]) % height
+        columns = (torch.arange(width) + moves[1]) % width
+        each = torch.arange(count)[:, None, None]
+        return x.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+    def _step(self, x: Tensor, y: Tensor, at: int) -> float:
+        steps = len(self.samples) // self.batch
+        share = (len(self.epochs) + at / steps) / self.options.epochs
+        cosine = 0.5 * (1 + math.cos(math.pi * share))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.lr * max(SMALLEST_LR, cosine)
+        answers = self.module.logits(x)
+        loss = functional.cross_entropy(answers, y)
+        if self.teacher is not None:
+            loss = (1 - self.options.teacher) * loss + self._follow(x, answers)
+        bits = sum((grid.rate() for grid in self.module.all_grids()), torch.zeros(()))
+        self.optimizer.zero_grad()
+        (loss + self.rate * min(1.0, 4 * share) * bits).backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _follow(self, x: Tensor, answers: Tensor) -> Tensor:
+        """Return the distance to the teacher's soft answers (arXiv 1503.02531)."""
+        assert self.teacher is not None
+        t = self.options.temperature
+        with torch.no_grad():
+            soft = functional.softmax(self.teacher.logits(x) / t, -1)
+        distance = functional.kl_div(
+            functional.log_softmax(answers / t, -1), soft, reduction="batchmean"
+        )
+        return self.options.teacher * t * t * distance
+
+    def _error(self) -> float:
+        x, y = self.judges
+        wrong = 0
+        with torch.no_grad():
+            for at in range(0, len(x), JUDGED_AT_ONCE):
+                some = slice(at, at + JUDGED_AT_ONCE)
+                wrong += int((self.module.logits(x[some]).argmax(-1) != y[some]).sum())
+        return wrong / max(1, len(x))
+
+    def outcome(self) -> Trained:
+        """Return the best epoch's model.
+
+        Raises:
+            ModelImportError: HT225, there is none.
+        """
+        if self.best is None:
+            if self.epochs:
+                least = min(epoch.bytes for epoch in self.epochs)
+                met = f"no epoch kept to {self.options.size} bytes: the least was {least}"
+            else:
+                met = "the loss was no number from the first epoch on"
+            raise ModelImportError(
+                "HT225", "training", met,
+                "allow more bytes or more epochs, or a lower learning rate",
+            )  # fmt: skip
+        epoch, state = self.best
+        self.module.load_state_dict(state)
+        self.module.write_back()
+        lost = f"the loss was no number after epoch {len(self.epochs)}: training stopped there"
+        notices = () if self.healthy else (lost,)
+        return Trained(self.module.model, tuple(self.epochs), epoch, notices)

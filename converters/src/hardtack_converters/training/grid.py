@@ -1,0 +1,72 @@
+"""Weights on a grid whose step is learnt, and what their codes will cost (EPR, arXiv 1906.06624).
+
+The gradient of the rounding is taken as 1. The rate of a code k is log2(1 + |k| / 0.05) bits: zero
+costs nothing, and small codes little, as in a coder that adapts.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hardtack_converters.ranges import grid_step
+
+LARGEST_CODE = 127
+SOFTNESS = 0.05
+FIRST_STEP = 0.25
+"""Of the weights' standard deviation."""
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: object, x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def backward(_context: object, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class Grid(nn.Module):
+    """A weight tensor w = step * round(w / step), codes within -127..127.
+
+    Args:
+        weights: float32, where training begins; if they lie on a grid, it is that one.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        # In units of their spread, so that one learning rate suits the weights of any layer.
+        spread = float(weights.std()) if weights.numel() > 1 else float(weights.abs().max())
+        self.spread = spread if spread > 0 else 1.0
+        self.relative = nn.Parameter(weights / self.spread)
+        known = grid_step(np.asarray(weights.numpy()))
+        first = FIRST_STEP if known is None else known / self.spread
+        self.log_step = nn.Parameter(torch.tensor(math.log(first)))
+
+    @property
+    def step(self) -> Tensor:
+        """Distance of two grid points in units of the spread; codes reach to 127 of them."""
+        peak = self.relative.detach().abs().max() / LARGEST_CODE
+        return torch.maximum(self.log_step.exp(), peak)
+
+    def codes(self) -> Tensor:
+        """Return the codes, whole numbers whose gradient is that of w / step."""
+        return _Round.apply(self.relative / self.step)
+
+    def forward(self) -> Tensor:
+        """Return the weights as devices will have them."""
+        return self.codes() * (self.step * self.spread)
+
+    def rate(self) -> Tensor:
+        """Return the bits that the codes will take, roughly, with a gradient.
+
+        A unit, a row of the weights, costs as much as one more code that is the sum of its own:
+        what is left empty is dropped, and its bias with it.
+        """
+        sizes = (self.relative / self.step).abs() / SOFTNESS
+        units = sizes.reshape(len(sizes), -1).sum(dim=1)
+        return torch.log2(1 + sizes).sum() + torch.log2(1 + units).sum()

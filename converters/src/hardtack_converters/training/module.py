@@ -1,0 +1,132 @@
+"""A prepared float graph as a torch module, and back: same nodes, same names, same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from hardtack_converters import query
+from hardtack_converters.training.grid import Grid
+from hardtack_converters.training.operators import OPERATIONS
+from hardtack_runtime.errors import ModelImportError
+
+WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+_ADDITIVE = frozenset({"Add", "Sub", "Mul"})
+
+
+class GraphModule(nn.Module):
+    """Runs the nodes of a graph with torch.
+
+    Constant operands are parameters: the weights of Conv, Gemm and MatMul behind a `Grid`, all
+    other float constants as they are.
+
+    Args:
+        model: A float model that `passes.prepare` has seen; `write_back` changes it.
+        exact: Leave the weights off any grid: for a teacher.
+
+    Raises:
+        ModelImportError: HT228, a node that has no torch counterpart here.
+    """
+
+    def __init__(self, model: ir.Model, *, exact: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.grids = nn.ModuleDict()
+        self.others = nn.ParameterDict()
+        self._names: dict[ir.Value, str] = {}
+        self._exact = exact
+        if len(model.graph.inputs) != 1 or len(model.graph.outputs) != 1:
+            raise untrainable("model", "it has several inputs or outputs")
+        for node in model.graph:
+            if node.op_type not in OPERATIONS:
+                raise untrainable(query.label(node), "it has no counterpart in torch")
+            for index, value in enumerate(node.inputs):
+                self._adopt(node, index, value)
+
+    def _adopt(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
+        numbers = query.constant(value)
+        if value is None or numbers is None or numbers.dtype != np.float32 or value in self._names:
+            return
+        if node.op_type not in WEIGHTED and node.op_type not in _ADDITIVE:
+            return
+        name = f"p{len(self._names)}"
+        self._names[value] = name
+        tensor = torch.from_numpy(numbers.copy())
+        if node.op_type in WEIGHTED and index == 1 and not self._exact:
+            self.grids[name] = Grid(tensor)
+        else:
+            self.others[name] = nn.Parameter(tensor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for a batch.
+
+        Args:
+            x: float32 [batch, *input shape without its batch].
+        """
+        return self._run(x)[self.model.graph.outputs[0]]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return what goes into a last softmax, or the output where there is none."""
+        value: ir.Value | None = self.model.graph.outputs[0]
+        node = value.producer() if value is not None else None
+        if node is not None and node.op_type == "Softmax":
+            value = node.inputs[0]
+        assert value is not None
+        return self._run(x)[value]
+
+    def _run(self, x: Tensor) -> dict[ir.Value, Tensor]:
+        values: dict[ir.Value, Tensor] = {self.model.graph.inputs[0]: x}
+        for node in self.model.graph:
+            given = [self._operand(value, values) for value in node.inputs]
+            values[node.outputs[0]] = OPERATIONS[node.op_type](node, given)
+        return values
+
+    def _operand(self, value: ir.Value | None, values: dict[ir.Value, Tensor]) -> Any:
+        if value is None:
+            return None
+        if value in values:
+            return values[value]
+        name = self._names.get(value)
+        if name is None:
+            return torch.from_numpy(np.array(query.constant(value)))
+        return self.grids[name]() if name in self.grids else self.others[name]
+
+    def all_grids(self) -> list[Grid]:
+        """Return the grids of all weights."""
+        return [grid for grid in self.grids.values() if isinstance(grid, Grid)]
+
+    def weight_codes(self) -> Iterator[npt.NDArray[np.int8]]:
+        """Give the codes of each weight tensor as a bundle has them: [N, H, W, C], rows outputs."""
+        for node in self.model.graph:
+            value = query.input_at(node, 1)
+            name = self._names.get(value) if value is not None else None
+            if node.op_type not in WEIGHTED or name is None or name not in self.grids:
+                continue
+            codes = self.grids[name].codes().detach().numpy().astype(np.int8)
+            if node.op_type == "Conv":
+                images = codes if codes.ndim == 4 else codes[:, :, None]
+                yield np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+            else:
+                by_output = query.int_attribute(node, "transB", 0) == 1
+                yield np.ascontiguousarray(codes if by_output else codes.T)[None, None]
+
+    def write_back(self) -> None:
+        """Put the parameters, weights on their grids, into the graph's initializers."""
+        for value, name in self._names.items():
+            parameter = self.grids[name]() if name in self.grids else self.others[name]
+            numbers = parameter.detach().numpy().astype(np.float32)
+            value.const_value = ir.tensor(numbers, name=value.name)
+
+
+def untrainable(where: str, met: str) -> ModelImportError:
+    """Return HT228 with what stands in the way."""
+    return ModelImportError(
+        "HT228", where, f"cannot be trained: {met}",
+        "train the model where it was made, then convert it",
+    )  # fmt: skip

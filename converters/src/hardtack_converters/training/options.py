@@ -1,0 +1,85 @@
+"""What a training is asked, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+FIRST_RATE = 1e-6
+"""Loss per bit at the beginning, when there is a limit to steer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes:
+        epochs: Rounds over the samples.
+        size: Bytes that `Sizer` may count; None leaves `rate` as it is.
+        rate: Loss per bit of weights; with a size, where the steering begins.
+        lr: First learning rate of Adam, on weights in units of their spread.
+        batch: Samples per step.
+        teacher: Share of the loss that follows the untrained model's soft answers, 0..1.
+        temperature: Of those answers.
+        held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
+        shift: Pixels by which pictures are moved at random, each way.
+        seed: Of everything random.
+    """
+
+    epochs: int = 20
+    size: int | None = None
+    rate: float = FIRST_RATE
+    lr: float = 0.02
+    batch: int = 128
+    teacher: float = 0.0
+    temperature: float = 4.0
+    held_out: int = 5000
+    shift: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What an epoch came to.
+
+    Attributes:
+        number: From 1.
+        loss: Mean over its steps, without the cost of bits.
+        error: Share of wrong answers on the samples held out.
+        bytes: As `Sizer` counts.
+        nonzero: Weights other than zero.
+        rate: Loss per bit that was in force.
+    """
+
+    number: int
+    loss: float
+    error: float
+    bytes: int
+    nonzero: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The outcome.
+
+    Attributes:
+        model: The float model, its weights on their grids: convert it as any other.
+        epochs: All of them.
+        best: The one whose weights it has.
+        notices: What people may want to know.
+    """
+
+    model: ir.Model
+    epochs: tuple[Epoch, ...]
+    best: Epoch
+    notices: tuple[str, ...]
+
+
+Progress = Callable[[Epoch, int], None]
+"""Told an epoch, and how many there will be."""
+
+Sizer = Callable[[ir.Model], int]
+"""Counts the bytes of a model whose weights lie on grids."""

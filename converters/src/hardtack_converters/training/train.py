@@ -1,0 +1,106 @@
+"""Training under a limit of bytes: the loss counts what the weights will cost in a bundle.
+
+The weight of that cost is steered after each epoch by the real size, so that `size` is a limit and
+not an outcome. What is returned is the best epoch that keeps the limit, judged on samples held out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+
+from hardtack_converters.training.checkpoint import identity_of, resume, save
+from hardtack_converters.training.course import Course
+from hardtack_converters.training.module import untrainable
+from hardtack_converters.training.options import Epoch, Progress, Sizer, Trained, TrainOptions
+from hardtack_runtime.errors import ModelImportError
+
+__all__ = ["Epoch", "TrainOptions", "Trained", "train"]
+
+FloatArray = npt.NDArray[np.float32]
+SEVERAL = 3
+"""Samples that must give the same answers in one batch as one by one."""
+
+
+def train(
+    model: ir.Model,
+    samples: FloatArray,
+    classes: npt.NDArray[np.int64],
+    options: TrainOptions,
+    sizer: Sizer,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress = lambda *_: None,
+) -> Trained:
+    """Train a prepared float classifier; the same inputs give the same bits.
+
+    Args:
+        model: From `passes.prepare`; not changed.
+        samples: float32 [count, *input shape without its batch], as the model is fed.
+        classes: int64 [count].
+        options: How.
+        sizer: Counts bytes after every epoch: `size.bundle_sizer`.
+        checkpoint: File that keeps the state after every epoch, and is gone on from if it is there.
+        progress: Told after every epoch.
+
+    Raises:
+        ModelImportError: HT225, no epoch kept the limit, or the loss was never a number; HT226,
+            the checkpoint is of another training; HT227, samples and classes that no training
+            can use; HT228, a model that cannot be trained.
+    """
+    _check_data(model, samples, classes)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums over threads would give other bits on other machines
+    try:
+        course = Course(
+            model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer
+        )
+        _check_batches(course, samples)
+        identity = identity_of(model, samples, classes, options)
+        if checkpoint is not None and checkpoint.exists():
+            resume(course, checkpoint, identity)
+            for epoch in course.epochs:
+                progress(epoch, options.epochs)
+        while len(course.epochs) < options.epochs and course.healthy:
+            course.run_epoch()
+            if checkpoint is not None:
+                save(course, checkpoint, identity)
+            if course.healthy:
+                progress(course.epochs[-1], options.epochs)
+        return course.outcome()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_data(model: ir.Model, samples: FloatArray, classes: npt.NDArray[np.int64]) -> None:
+    outputs = model.graph.outputs[0].shape
+    width = outputs[-1] if outputs is not None and len(outputs) else None
+    if len(samples) != len(classes):
+        met = f"{len(samples)} samples and {len(classes)} classes"
+    elif len(samples) < 10:
+        met = f"{len(samples)} samples"
+    elif classes.min() < 0 or (isinstance(width, int) and classes.max() >= width):
+        met = f"classes from {classes.min()} to {classes.max()} for {width} outputs"
+    else:
+        return
+    raise ModelImportError(
+        "HT227", "training data", met, "give each of at least 10 samples the number of its output"
+    )
+
+
+def _check_batches(course: Course, samples: FloatArray) -> None:
+    """Refuse a graph whose batch of 1 is part of its arithmetic."""
+    few = torch.from_numpy(samples[:SEVERAL])
+    try:
+        with torch.no_grad():
+            single = torch.cat([course.module(few[at : at + 1]) for at in range(len(few))])
+            together = course.module(few)
+        alike = single.dim() == 2 and torch.allclose(single, together, 1e-3, 1e-3)
+    except RuntimeError:  # of torch: sizes that do not go together
+        alike = False
+    if not alike:
+        raise untrainable("model", "it mixes the samples of a batch, or gives no row of classes")

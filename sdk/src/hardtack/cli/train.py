@@ -1,0 +1,63 @@
+"""`hardtack train`: train the model of deploy.toml until its bundle keeps to a size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hardtack.config import find_config, load_config
+
+if TYPE_CHECKING:
+    from hardtack_converters.training.options import Epoch
+
+
+@click.command("train")
+@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
+@click.option(
+    "--resume/--restart", default=True, help="go on with an interrupted training (default), or not"
+)
+@click.option("--json", "as_json", is_flag=True, help="one JSON document")
+def command(config: Path | None, resume: bool, as_json: bool) -> None:
+    """Train as [train] says; `hardtack convert` then takes the trained model."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hardtack.quantities import format_size
+    from hardtack.training import as_document, train_model
+
+    path = (config or find_config(Path.cwd())).resolve()
+    deployment = load_config(path)
+    console = Console(stderr=True)
+    columns = (TextColumn("train"), BarColumn(), TextColumn("{task.description}"))
+    hidden = as_json or not console.is_terminal
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
+    ) as bar:
+        task = bar.add_task("the first epoch")
+
+        def advance(epoch: Epoch, in_all: int) -> None:
+            bar.update(task, description=_line(epoch), completed=epoch.number, total=in_all)
+
+        training = train_model(deployment, path.parent, advance, restart=not resume)
+    if as_json:
+        click.echo(json.dumps(as_document(training), indent=1))
+        return
+    if training.resumed:
+        click.echo("went on    with a training that was interrupted")
+    for notice in training.trained.notices:
+        click.echo(f"           {notice}")
+    best = training.trained.best
+    click.echo(f"trained    the best is epoch {best.number} of {len(training.trained.epochs)}")
+    click.echo(f"accuracy   {100 * (1 - best.error):.2f} % of the samples held out, float")
+    click.echo(f"size       {format_size(best.bytes)} of bundle, {best.nonzero:,} weights not zero")
+    click.echo(f"wrote      {training.path}; next: `hardtack convert`")
+
+
+def _line(epoch: Epoch) -> str:
+    return (
+        f"epoch {epoch.number}: loss {epoch.loss:.4f}, accuracy {100 * (1 - epoch.error):.2f} %, "
+        f"{epoch.bytes:,} bytes"
+    )

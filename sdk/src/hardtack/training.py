@@ -1,0 +1,165 @@
+"""`hardtack train` without its command line: from a deploy.toml to a trained model file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from hardtack.bake import MADE_FROM, conversion_options, given_shapes, load_labelled
+from hardtack.config import Deployment, Train
+from hardtack.files import write_whole
+from hardtack_converters import query
+from hardtack_converters.convert import Converted, Options, pack_model
+from hardtack_converters.importers import import_model, read_source
+from hardtack_converters.passes import is_quantized, prepare
+from hardtack_runtime.errors import ConfigError, ModelImportError
+from hardtack_runtime.signing import SigningKey
+
+if TYPE_CHECKING:
+    from hardtack_converters.training.options import Progress, Trained
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What `train_model` did.
+
+    Attributes:
+        path: The trained model.
+        trained: How it went.
+        resumed: It went on from where an interrupted run had stopped.
+    """
+
+    path: Path
+    trained: Trained
+    resumed: bool
+
+
+def train_model(
+    config: Deployment, base: Path, progress: Progress, *, restart: bool = False
+) -> Training:
+    """Train the model of a deployment and write it beside its deploy.toml.
+
+    An interrupted training goes on where it stopped.
+
+    Args:
+        config: The deployment.
+        base: Folder that its paths are relative to.
+        progress: Told after every epoch, those of an earlier run included.
+        restart: Begin anew in any case.
+
+    Raises:
+        ConfigError: HT104 [train] is missing or cannot be used; HT105 torch is missing.
+        ModelImportError: HT2xx, the model, the samples or the training.
+    """
+    wanted = config.train
+    if wanted is None:
+        raise ConfigError(
+            "HT104", "deploy.toml", "the table [train] is missing",
+            'add [train] with data = { path = "train.npz" } and size = "8 KiB"',
+        )  # fmt: skip
+    from hardtack_converters.training.options import TrainOptions
+    from hardtack_converters.training.size import bundle_sizer
+    from hardtack_converters.training.train import train
+
+    options = conversion_options(config, base)
+    model, source = _prepared(config, base)
+    samples, classes = _samples(model, wanted, options, base)
+    path = base / wanted.out
+    checkpoint = path.with_name(path.name + ".checkpoint")
+    if restart:
+        checkpoint.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    resumed = checkpoint.exists()
+    go = partial(
+        train, model, samples, classes,
+        TrainOptions(
+            epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
+            teacher=wanted.teacher, temperature=wanted.temperature, shift=wanted.shift,
+            seed=wanted.seed,
+        ),
+        bundle_sizer(options, lambda converted: _largest(config, converted)),
+        checkpoint=checkpoint, progress=progress,
+    )  # fmt: skip
+    try:
+        trained = go()
+    except ModelImportError as error:
+        if error.code == "HT225":  # it ended: there is nothing to go on with
+            checkpoint.unlink(missing_ok=True)
+        raise
+    trained.model.metadata_props[MADE_FROM] = source
+    write_whole(path, ir.to_proto(trained.model).SerializeToString())
+    checkpoint.unlink(missing_ok=True)
+    return Training(path, trained, resumed)
+
+
+def _prepared(config: Deployment, base: Path) -> tuple[ir.Model, str]:
+    """Return the float model and the SHA-256 of its file."""
+    source = read_source(base / config.model.path)
+    model = import_model(source, given_shapes(config))
+    if is_quantized(model):
+        raise ModelImportError(
+            "HT228", source.name, "cannot be trained: it came quantised", "give the float model"
+        )
+    prepare(model)
+    return model, source.sha256
+
+
+def _samples(
+    model: ir.Model, wanted: Train, options: Options, base: Path
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Return samples as the model is fed, [count, *shape without batch], and their classes."""
+    inputs, outputs = model.graph.inputs, model.graph.outputs
+    shapes = {str(value.name): query.shape_of(value) for value in inputs}
+    if len(shapes) != 1 or len(outputs) != 1:
+        raise ModelImportError(
+            "HT228", "model", "cannot be trained: it has several inputs or outputs"
+        )
+    classes = query.shape_of(outputs[0])[-1]
+    raw, truth = load_labelled(shapes, classes, wanted.data, base / wanted.data.path)
+    samples = raw.reshape(len(raw), *raw.shape[2:])
+    return _normalised(samples, options), truth
+
+
+def _normalised(samples: FloatArray, options: Options) -> FloatArray:
+    mean, std = options.mean or (0.0,), options.std or (1.0,)
+    if len(set(std)) > 1:
+        raise ConfigError(
+            "HT104", "input.normalize.std", "differs by channel, and weights on one grid cannot",
+            "train with one std for all channels",
+        )  # fmt: skip
+    spread = (1, -1, *(1,) * (samples.ndim - 2))
+    shift = np.asarray(mean, np.float32).reshape(spread if len(mean) > 1 else (1,) * samples.ndim)
+    return np.ascontiguousarray((samples - shift) / np.float32(std[0]), np.float32)
+
+
+def _largest(config: Deployment, converted: Converted) -> bytes:
+    """Return the largest of the targets' bundles."""
+    key = SigningKey.generate()  # all signatures are as long
+    bundles: list[bytes] = [
+        pack_model(
+            converted, key, hardware=target.hardware, ram=target.ram,
+            smallest=target.pack == "smallest",
+        )
+        for target in config.target
+    ]  # fmt: skip
+    return max(bundles, key=len)
+
+
+def as_document(training: Training) -> dict[str, Any]:
+    """Return how a training went, for machines."""
+    trained = training.trained
+    return {
+        "path": str(training.path),
+        "resumed": training.resumed,
+        "best": asdict(trained.best),
+        "epochs": [asdict(epoch) for epoch in trained.epochs],
+        "notices": list(trained.notices),
+    }

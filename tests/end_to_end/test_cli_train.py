@@ -1,0 +1,116 @@
+"""`hardtack train` and what `hardtack convert` makes of it, on the demo's digits."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import CommandLine, change, copy_project, written
+
+pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
+
+TABLE = """
+[train]
+data = { path = "test.npz", x = "x", y = "y" }
+size = "3600 B"
+epochs = 20
+batch = 32
+lr = 0.03
+"""
+BUNDLE = "dist/digits-1.0.0-pi.htb"
+CHECKPOINT = "trained.onnx.checkpoint"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    folder = tmp_path_factory.mktemp("trained")
+    project = copy_project(folder / "project")
+    append(project, TABLE)
+    change(project, 'hardware = "linux"', 'hardware = "linux"\npack = "smallest"')
+    change(project, 'max_drop = "1.0 %"', "")
+    cli = CommandLine(folder, project)
+    assert "next: `hardtack convert`" in cli.works("train").out
+    yield cli
+    cli.stop()
+
+
+def append(project: Path, text: str) -> None:
+    path = project / "deploy.toml"
+    path.write_text(path.read_text() + text)
+
+
+def test_a_trained_model_becomes_a_bundle_of_the_size_asked_for(trained: CommandLine) -> None:
+    assert written(trained.here) == ["trained.onnx"]
+    document = trained.works("convert", "--json").document
+    assert document["bundles"][0]["bytes"] <= 3600
+    assert document["accuracy"]["int8"] > 0.95
+    trained.works("verify", BUNDLE)
+
+
+def test_the_same_training_gives_the_same_file_and_tells_machines(trained: CommandLine) -> None:
+    before = (trained.here / "trained.onnx").read_bytes()
+    document = trained.works("train", "--json").document
+    assert (trained.here / "trained.onnx").read_bytes() == before
+    assert document["resumed"] is False
+    assert [epoch["number"] for epoch in document["epochs"]] == list(range(1, 21))
+    assert document["best"]["bytes"] <= 3600
+
+
+def test_a_killed_training_goes_on_unless_told_not_to(trained: CommandLine, tmp_path: Path) -> None:
+    project = shutil.copytree(trained.here, tmp_path / "project")
+    before = (project / "trained.onnx").read_bytes()
+    cli = CommandLine(tmp_path, project)
+    process = cli.start("train")
+    while not (project / CHECKPOINT).exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(20)
+    assert (project / "trained.onnx").read_bytes() == before
+    kept = (project / CHECKPOINT).read_bytes()
+    assert "went on    with a training that was interrupted" in cli.works("train").out
+    assert (project / "trained.onnx").read_bytes() == before
+    assert not (project / CHECKPOINT).exists()
+    (project / CHECKPOINT).write_bytes(kept)
+    change(project, "epochs = 20", "epochs = 1")
+    change(project, 'size = "3600 B"', 'size = "30 KB"')
+    assert "--restart" in cli.run("train").refused("HT226", 3)
+    assert "epoch 1 of 1" in cli.works("train", "--restart").out
+
+
+def test_convert_says_when_the_model_was_not_trained(project: Path, cli: CommandLine) -> None:
+    append(project, TABLE)
+    assert "run `hardtack train`" in cli.run("convert").refused("HT229", 3)
+
+
+def test_convert_says_when_the_model_changed_since(trained: CommandLine, tmp_path: Path) -> None:
+    project = shutil.copytree(trained.here, tmp_path / "project")
+    with (project / "digits.onnx").open("ab") as file:
+        file.write(b"\x72\x04\x0a\x00\x12\x00")  # an empty entry of metadata
+    assert "run `hardtack train` again" in CommandLine(tmp_path, project).run("convert").refused(
+        "HT229", 3
+    )
+
+
+def test_training_that_is_not_asked_for_says_what_to_add(cli: CommandLine) -> None:
+    assert "add [train]" in cli.run("train").refused("HT104", 2)
+
+
+def test_a_size_that_cannot_be_kept_leaves_nothing(project: Path, cli: CommandLine) -> None:
+    append(project, TABLE.replace("3600 B", "300 B").replace("epochs = 20", "epochs = 1"))
+    assert "kept to 300 bytes" in cli.run("train").refused("HT225", 3)
+    assert written(project) == []
+
+
+def test_one_std_for_each_channel_cannot_be_trained(project: Path, cli: CommandLine) -> None:
+    append(project, TABLE)
+    change(project, "std = 6.017", "std = [6.017, 5.0]")
+    assert "one std for all channels" in cli.run("train").refused("HT104", 2)
+    change(project, "std = [6.017, 5.0]", "std = 6.017")
+    change(project, 'y = "y" }\nsize', 'y = "labels" }\nsize')
+    assert "has no array 'labels'" in cli.run("train").refused("HT221", 3)

@@ -1,0 +1,171 @@
+"""A training keeps its limit, says why it cannot, and survives being killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import pytest
+
+from hardtack_converters.convert import convert, pack_model
+from hardtack_converters.importers import import_model, read_source
+from hardtack_converters.passes import prepare
+from hardtack_runtime.errors import ConfigError, ModelImportError
+from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.signing import SigningKey
+from tests.conformance.models.nets import model_of, node
+from tests.unit.converters.training import digits
+
+torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
+
+from hardtack_converters.training.options import Epoch, Progress, Trained, TrainOptions  # noqa: E402
+from hardtack_converters.training.size import bundle_sizer  # noqa: E402
+from hardtack_converters.training.train import train  # noqa: E402
+
+FEW = TrainOptions(epochs=3, batch=64, shift=1, teacher=0.5)
+ROOT = Path(__file__).parents[4]
+
+
+def weights_of(model: ir.Model) -> list[bytes]:
+    constants = sorted(model.graph.initializers.items())
+    return [v.const_value.tobytes() for _, v in constants if v.const_value is not None]
+
+
+def test_a_bundle_keeps_the_limit_and_still_knows_the_digits() -> None:
+    x, y = digits.samples()
+    options = TrainOptions(epochs=25, size=3600, rate=2e-5, batch=32)
+    trained = train(digits.model(), x[:500], y[:500], options, bundle_sizer(digits.OPTIONS))
+    file = ir.to_proto(trained.model).SerializeToString()
+    bundle = pack_model(convert(file, digits.OPTIONS), SigningKey.generate(), smallest=True)
+    assert len(bundle) == trained.best.bytes <= 3600
+    assert trained.best.number > 15
+    device = Interpreter(bundle)
+    raw = x[500:] * np.float32(digits.STD) + np.float32(digits.MEAN)
+    answers = [np.argmax(device.run_float(one[None])[0]) for one in raw]
+    assert np.mean(answers == y[500:]) > 0.9
+    whole = pack_model(convert(digits.DEMO_DATA / "digits.onnx", digits.OPTIONS), None)
+    assert len(bundle) < len(whole)
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    x, y = digits.samples()
+    whole = train(digits.model(), x, y, FEW, digits.codes_bytes)
+    checkpoint = tmp_path / "checkpoint"
+    program = f"""
+import os, signal
+from pathlib import Path
+from typing import Any
+from tests.unit.converters.training import digits
+from tests.unit.converters.training.test_train import FEW, train
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+train(digits.model(), *digits.samples(), FEW, digits.codes_bytes,
+      checkpoint=Path({str(checkpoint)!r}), progress=die)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    told: list[Epoch] = []
+    resumed = train(
+        digits.model(), x, y, FEW, digits.codes_bytes,
+        checkpoint=checkpoint, progress=lambda epoch, _: told.append(epoch),
+    )  # fmt: skip
+    assert tuple(told) == resumed.epochs == whole.epochs
+    assert weights_of(resumed.model) == weights_of(whole.model)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    x, y = digits.samples()
+    checkpoint = tmp_path / "checkpoint"
+    train(digits.model(), x, y, replace(FEW, epochs=1), digits.codes_bytes, checkpoint=checkpoint)
+    for options, classes in ((replace(FEW, epochs=1, seed=7), y), (replace(FEW, epochs=1), 9 - y)):
+        with pytest.raises(ModelImportError, match="of another training") as caught:
+            train(digits.model(), x, classes, options, digits.codes_bytes, checkpoint=checkpoint)
+        assert caught.value.code == "HT226"
+    checkpoint.write_bytes(b"no checkpoint")
+    with pytest.raises(ModelImportError, match="is no checkpoint"):
+        train(digits.model(), x, y, FEW, digits.codes_bytes, checkpoint=checkpoint)
+
+
+def test_a_limit_that_no_epoch_keeps_is_said() -> None:
+    with pytest.raises(ModelImportError, match="kept to 3 bytes: the least was ") as caught:
+        train(digits.model(), *digits.samples(), replace(FEW, size=3), digits.codes_bytes)
+    assert caught.value.code == "HT225"
+
+
+def test_a_training_that_diverges_at_once_is_said() -> None:
+    with pytest.raises(ModelImportError, match="the loss was no number") as caught:
+        train(digits.model(), *digits.samples(), replace(FEW, lr=1e30), digits.codes_bytes)
+    assert caught.value.code == "HT225"
+
+
+def test_a_training_that_diverges_later_gives_its_last_good_state(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+
+    def spoil(_epoch: Epoch, _in_all: int) -> None:
+        state = torch.load(checkpoint, weights_only=True)
+        torch.save(state | {"rate": 1e38}, checkpoint)
+        raise InterruptedError
+
+    def course(progress: Progress) -> Trained:
+        return train(
+            digits.model(), *digits.samples(), FEW, digits.codes_bytes,
+            checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+
+    with pytest.raises(InterruptedError):
+        course(spoil)
+    trained = course(lambda *_: None)
+    assert trained.best.number == len(trained.epochs) == 1
+    assert "training stopped there" in trained.notices[0]
+    values = trained.model.graph.initializers.values()
+    assert all(np.isfinite(v.const_value.numpy()).all() for v in values if v.const_value)
+
+
+def test_data_that_cannot_be_used_is_said() -> None:
+    x, y = digits.samples()
+    for given, classes in ((x, y[:-1]), (x[:9], y[:9]), (x, y + 1), (x, y - 1)):
+        with pytest.raises(ModelImportError) as caught:
+            train(digits.model(), given, classes, FEW, digits.codes_bytes)
+        assert caught.value.code == "HT227"
+
+
+def test_a_graph_that_mixes_its_batch_is_refused() -> None:
+    nodes = [node("Transpose", "x", "t", perm=[1, 0]), node("Mul", "t t", "m"),
+             node("ReduceMean", "m axes", "s"), node("Add", "x s", "a"),
+             node("Add", "a c", "y")]  # fmt: skip
+    constants: dict[str, npt.NDArray[Any]] = {
+        "axes": np.array([0], np.int64),
+        "c": np.ones(4, np.float32),
+    }
+    proto = model_of(nodes, constants, {"x": ["N", 4]}, {"y": 2})
+    model = import_model(read_source(proto.SerializeToString()))
+    prepare(model)
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    with pytest.raises(ModelImportError, match="mixes the samples") as caught:
+        train(model, x, np.zeros(20, np.int64), FEW, digits.codes_bytes)
+    assert caught.value.code == "HT228"
+
+
+def test_a_graph_without_weights_is_refused() -> None:
+    proto = model_of([node("Relu", "x", "y")], {}, {"x": ["N", 4]}, {"y": 2})
+    model = import_model(read_source(proto.SerializeToString()))
+    with pytest.raises(ModelImportError, match="no weights") as caught:
+        train(model, np.ones((20, 4), np.float32), np.zeros(20, np.int64), FEW, digits.codes_bytes)
+    assert caught.value.code == "HT228"
+
+
+def test_without_torch_the_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("hardtack_converters.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match=r"hardtack-converters\[train\]") as caught:
+        __import__("hardtack_converters.training.train")
+    assert caught.value.code == "HT105"
