@@ -80,7 +80,7 @@ def test_the_tour_of_the_readme_works(tmp_path: Path) -> None:
         assert f"{device}  digits@1.0.0  confirmed" in output
     assert re.search(r"\d{3} of 600 right", output)
     assert "board-1  digits@1.1.0  confirmed" in output
-    assert re.search(r"board-1 +digits@1\.0\.0 +600 +0 +9\d\.\d\d %", output)
+    assert re.search(r"board-1 +digits@1\.1\.0 +600 +0 +9\d\.\d\d %", output)
     assert re.search(r"pi-1 +digits@1\.0\.0 +600 +0 +9\d\.\d\d %", output)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from hardtack.serial_ports import ports
 from hardtack_agent.serial_line import open_line
+from hardtack_agent.serial_refusal import silent
 from hardtack_runtime.errors import DeviceError
 from tests.digit_bundles import KEY, STRANGER, make_bundle
 from tests.end_to_end.command import CommandLine, free_port
@@ -156,6 +157,17 @@ def test_a_port_this_user_may_not_open_names_the_group(port: Port) -> None:
 
 def test_a_port_that_is_not_there(shell: CommandLine) -> None:
     shell.run("flash", "digits.htb", "--device", "/dev/ttyNONE0").refused("HT617", 5)
+
+
+def test_a_file_that_is_no_port(shell: CommandLine) -> None:
+    message = shell.run("flash", "digits.htb", "--device", "/dev/null").refused("HT617", 5)
+    assert "is no serial port" in message
+
+
+def test_a_socket_that_another_host_has_is_not_blamed_on_a_cable() -> None:
+    assert "a gateway" in silent("socket://127.0.0.1:1", 15).todo
+    assert "remote = true" in silent("mqtt:kitchen", 15).todo
+    assert "cable" in silent("/dev/ttyACM0", 15).todo
 
 
 def test_a_socket_where_nobody_listens(shell: CommandLine) -> None:

@@ -168,7 +168,9 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 def _require_openable(address: str) -> None:
     try:
-        os.close(os.open(address, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+        opened = os.open(address, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        is_port = os.isatty(opened)
+        os.close(opened)
     except FileNotFoundError as error:
         raise DeviceError(
             "HT617", address, "there is no such port", "plug the board in; try --device auto"
@@ -177,6 +179,8 @@ def _require_openable(address: str) -> None:
         raise DeviceError(
             "HT619", address, "this user may not open it", _permission_advice(Path(address))
         ) from error
+    if not is_port:
+        raise DeviceError("HT617", address, "is no serial port", "try --device auto")
 
 
 def _permission_advice(path: Path) -> str:

@@ -68,7 +68,10 @@ def _name(reason: int) -> str:
 
 def silent(where: str, time_s: float) -> DeviceError:
     """Return the error of a device that says nothing."""
-    return DeviceError(
-        "HT616", where, f"does not answer as hardtack firmware ({time_s:.0f} s of silence)",
-        "check the cable, the speed (--baud) and that the firmware is on the board",
-    )  # fmt: skip
+    todo = "check the cable, the speed (--baud) and that the firmware is on the board"
+    if where.startswith("socket:"):
+        todo = "close what else has it open: a gateway, another `hardtack flash`"
+    elif where.startswith("mqtt:"):
+        todo = "see that the board is online, and its gateway's agent.toml says `remote = true`"
+    met = f"does not answer as hardtack firmware ({time_s:.0f} s of silence)"
+    return DeviceError("HT616", where, met, todo)

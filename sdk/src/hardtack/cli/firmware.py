@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def new(
         return
     new_project(known, target, given)
     what = ", ".join(model.bundle.header.release for model in models) or "any model"
-    click.echo(f"wrote {target} for {what}; next: `hardtack build {target}`")
+    click.echo(f"wrote {target} for {what}; next: `hardtack build {shlex.quote(str(target))}`")
 
 
 def read_models(paths: tuple[Path, ...]) -> list[Model]:

@@ -8,7 +8,9 @@
 int ht_app_main(void); /* the application's main, by another name */
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 4) {
+    char *end = "";
+    const long port = argc >= 3 ? strtol(argv[2], &end, 10) : 0;
+    if (argc < 2 || argc > 4 || *end != 0 || port < 0 || port > 65535) {
         fprintf(stderr, "usage: hardtack-device FLASH [PORT [ID]]\n");
         return 2;
     }
@@ -16,7 +18,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "hardtack-device: %s: cannot be read and written\n", argv[1]);
         return 1;
     }
-    if (argc >= 3 && !ht_posix_listen(atoi(argv[2]))) {
+    if (argc >= 3 && !ht_posix_listen((int)port)) {
         fprintf(stderr, "hardtack-device: port %s: cannot be served\n", argv[2]);
         return 1;
     }
