@@ -325,6 +325,16 @@ def test_another_board_is_not_bound_by_the_floor_of_the_one_before() -> None:
     assert state.saved.phase is Phase.FETCHING
 
 
+def test_another_board_is_not_bound_by_the_quarantine_of_the_one_before() -> None:
+    start = replace(RUNNING, quarantine={NEW.sha256: "HT606"}, models={})
+    refused, _ = step(State(saved=start), Listed(1, (NEW,)))
+    assert refused.saved.results[-1].code == "HT705"
+    state, actions = step(State(saved=start), Runs(replaced=True))
+    assert kinds(actions) == [Save]
+    state, _ = step(state, Listed(1, (NEW,)))
+    assert state.saved.phase is Phase.FETCHING
+
+
 def test_what_a_board_runs_never_takes_the_slot_of_the_job_in_hand() -> None:
     trying = replace(RUNNING, phase=Phase.TRIAL, job=NEW, target="b", trials=1)
     candidate = SlotRecord(NEW.sha256, NEW.version, "33" * 16)

@@ -137,7 +137,8 @@ class Runs:
     Attributes:
         name: The model's; empty when it runs none.
         record: Its bundle.
-        replaced: It is another device than before: what was confirmed there binds it not.
+        replaced: It is another device than before: what was confirmed or failed there binds it
+            not.
     """
 
     name: str = ""

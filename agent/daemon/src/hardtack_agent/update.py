@@ -149,7 +149,8 @@ def _intact(
 
 def _runs(state: State, event: Runs) -> Step:
     """Take over what the device says; a slot that a job in hand fills is left to it."""
-    saved, job = state.saved, state.saved.job
+    before, job = state.saved, state.saved.job
+    saved = replace(before, quarantine={}) if event.replaced else before
     models = {name: replace(pair, active=None) for name, pair in saved.models.items()}
     if event.replaced:
         models = {name: replace(pair, floor=None) for name, pair in models.items()}
@@ -162,9 +163,8 @@ def _runs(state: State, event: Runs) -> Step:
         holds = (slot for slot in slots if _same(pair.get(slot), event.record))
         slot = next(holds, free)
         models[event.name] = replace(pair.put(slot, event.record), active=slot)
-    if models == saved.models:
-        return state, []
-    return replace(state, saved=replace(saved, models=models)), [Save()]
+    saved = replace(saved, models=models)
+    return (replace(state, saved=saved), [Save()]) if saved != before else (state, [])
 
 
 def _same(held: SlotRecord | None, record: SlotRecord) -> bool:
