@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hardtack_agent import gateway
 from hardtack_agent.config import AgentConfig
 from hardtack_agent.gateway import Gateway
 from hardtack_agent.gateway_board import Facts
 from hardtack_runtime.errors import ConfigError, DeviceError
 
 
-def config(folder: Path, gateway: dict[str, Any]) -> AgentConfig:
+def config(folder: Path, table: dict[str, Any]) -> AgentConfig:
     return AgentConfig.model_validate({
         "device": "pi-1", "broker": "mqtt://127.0.0.1:1", "state_dir": folder,
-        "trusted_keys": folder, "gateway": gateway,
+        "trusted_keys": folder, "gateway": table,
     })  # fmt: skip
 
 
@@ -29,6 +31,24 @@ def test_pyserial_is_needed_for_ports_and_for_sockets_not(
     with pytest.raises(ConfigError, match="gateway") as missing:
         Gateway(config(tmp_path, {"ports": ["/dev/ttyUSB*"]}))
     assert missing.value.code == "HT105"
+
+
+def test_the_search_for_ports_outlives_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked = threading.Semaphore(0)
+
+    def fails(_pattern: str) -> list[str]:
+        looked.release()
+        raise NotImplementedError("non-relative patterns")
+
+    monkeypatch.setattr(gateway, "LOOK_S", 0.01)
+    monkeypatch.setattr(gateway, "expand", fails)
+    running = Gateway(config(tmp_path, {"ports": ["/dev/none-such*"]}))
+    running.start()
+    assert all(looked.acquire(timeout=10) for _ in range(3))
+    running.stop()
+    assert len([one for one in caplog.records if "looked at again" in one.message]) == 1
 
 
 FACTS = Facts("00" * 16, "posix", "hardtack 0.1.0", 1024, 512, ["aa" * 8], {"11": "22"})
