@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,13 @@ def settings(**fields: Any) -> GatewayConfig:
 
 
 CHIP = bytes.fromhex("00112233445566778899aabbccddeeff")
+HASHED = "".join(f"{byte:02x}" for byte in hashlib.sha256(CHIP).digest()[:6])
 
 
 @pytest.mark.parametrize(
     ("named", "port", "chip", "name"),
     [
-        pytest.param([], "/dev/ttyUSB0", CHIP, "cortex-m4-001122334455", id="by its chip"),
+        pytest.param([], "/dev/ttyUSB0", CHIP, f"cortex-m4-{HASHED}", id="by its chip"),
         pytest.param([("a", "/dev/x", None)], "/dev/x", CHIP, "a", id="by its port"),
         pytest.param([("a", "/dev/by-id/*", None)], "/dev/by-id/7", CHIP, "a", id="by a pattern"),
         pytest.param([("a", None, "00112233")], "/dev/x", CHIP, "a", id="by its id, at any port"),
@@ -80,6 +82,15 @@ def test_a_board_has_one_name_or_is_refused(
     with pytest.raises(DeviceError) as refused:
         rules.name_of(settings(devices=devices), port, about(chip))
     assert refused.value.code == "HT623"
+
+
+def test_two_chips_of_one_lot_have_two_names() -> None:
+    place = bytes(12)  # X, Y, wafer and the lot's first characters; the lot's last one differs
+    names = {
+        rules.name_of(settings(), "/dev/ttyUSB0", about(place + bytes([0, 0, 0, lot])))
+        for lot in b"AB"
+    }
+    assert len(names) == 2
 
 
 class KilledError(Exception):

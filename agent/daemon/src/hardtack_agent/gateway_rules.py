@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import hashlib
 import os
 import time
 from collections.abc import Callable, Generator
@@ -77,7 +78,8 @@ def name_of(config: GatewayConfig, port: str, about: HelloReply) -> str:
             "HT623", port, f"a {about.hardware} board without a chip id has no name",
             "give it one: [[gateway.devices]] with `name` and `port`",
         )  # fmt: skip
-    name = f"{about.hardware}-{chip[:12]}"
+    # The whole id: on many chips the first half is the place on the wafer, alike in each lot.
+    name = f"{about.hardware}-{hashlib.sha256(about.device_id).hexdigest()[:12]}"
     if not topics.is_name(name):
         raise DeviceError("HT623", port, f"{name!r} cannot be a name", "give it another one")
     return name
