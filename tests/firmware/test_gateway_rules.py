@@ -235,6 +235,29 @@ def test_a_fault_is_kept_once_and_then_cleared() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "running", "known"),
+    [
+        pytest.param("digits", 0, True, id="a model"),
+        pytest.param("../../../../evil", 0, False, id="a path"),
+        pytest.param("", 0, False, id="no name"),
+        pytest.param("a" * 32, 0, False, id="too long"),
+        pytest.param("digits\n", 0, False, id="a line"),
+        pytest.param("digits", 7, False, id="no such slot"),
+    ],
+)
+def test_a_name_that_cannot_be_a_models_is_reported_as_no_model(
+    name: str, running: int, known: bool
+) -> None:
+    slot = body.Slot(name, (1, 2, 3), bytes(16), bytes(32), 512)
+    status = StatusReply(
+        0, 255, 0, 0, 0, (0, 0, 0), 1, running, 0, False, 0, 9, 0, 0, bytes(8), 0, (slot, None)
+    )
+    assert (rules.running_slot(status) is slot) is known
+    told = TelemetryReply(1, 5, 0, 0, 0, 9, 1, 2, 3, CHIP, {}, {})
+    assert rules.window_of(told, status, 1e9).model == ("digits" if known else "none")
+
+
+@pytest.mark.parametrize(
     ("frame", "verdict"),
     [
         pytest.param(Frame(Type.STATUS, 1), rules.Relay.SEND, id="a question"),

@@ -4,6 +4,7 @@
     INSTALLING --switched--> TRIAL
     TRIAL --passed--> IDLE (confirmed: the new slot is active)
     TRIAL --failed--> IDLE (rolled back: the old slot never stopped being active; quarantined)
+    TRIAL --unfit--> IDLE (failed: the device cannot take it as it is; not quarantined)
     any   --refused, no space, cancelled--> IDLE (failed or cancelled)
 
 What `Saved` holds is on the disk before the actions after `Save` run, so a restart at any moment
@@ -317,7 +318,8 @@ def _trial_ended(state: State, event: TrialEnded) -> Step:
     if event.code and event.again:
         return _try_again(state, event.code, event.detail)
     if event.code:
-        return _roll_back(state, "rolled_back", event.code, event.detail)
+        ended: JobState = "failed" if event.unfit else "rolled_back"
+        return _roll_back(state, ended, event.code, event.detail)
     slots = saved.models[job.name]
     slots = replace(slots, active=saved.target, floor=(job.version, job.sha256))
     state = replace(state, saved=replace(saved, models={**saved.models, job.name: slots}))
