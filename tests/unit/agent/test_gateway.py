@@ -66,7 +66,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
 
 
 ABOUT = HelloReply(
-    1, 4, 1024, bytes(16), "posix", 65536, 4096, 4, 65536, (bytes(8), bytes(8)), 0, (1, 0),
+    1, 4, 1024, bytes(16), "posix", 65536, 4096, 4, 65536, (bytes(8), bytes(8)), 0, 1,
     bytes(16), "",
 )  # fmt: skip
 

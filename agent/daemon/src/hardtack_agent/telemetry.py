@@ -25,7 +25,7 @@ MAX_CLASSES = 4096
 _MAX_COUNT = 2**63
 _MAX_NOTE = 32768
 NOTE_FIELDS: Mapping[str, Mapping[str, type]] = {
-    "fault": {key: int for key in ("pc", "lr", "psr", "cause", "operator", "count")},
+    "fault": dict.fromkeys(("pc", "lr", "psr", "cause", "operator", "count"), int),
     "log": {"text": str},
     "health": {
         "firmware": str, "chip": str, "uptime_ms": int, "reset_cause": int, "stack_used": int,
@@ -236,7 +236,9 @@ def read_record(fields: Mapping[Any, Any]) -> Record:
             raise _refused("note")
     for name, kind_of in NOTE_FIELDS[kind].items():
         value = body.get(name)
-        if type(value) is not kind_of or (kind_of is list and {type(one) for one in value} - {int}):
+        if type(value) is not kind_of or (
+            isinstance(value, list) and any(type(one) is not int for one in value)
+        ):
             raise _refused(f"{kind}: {name}")
     return Note(kind, _count(fields.get(15), "15"), body)
 
