@@ -46,6 +46,10 @@ def gateway(tmp_path: Path, new_agent: NewAgent) -> Callable[[str], AgentProcess
 Gateway = Callable[[str], AgentProcess]
 
 
+def named_by_chip(chip: str) -> str:
+    return "posix-" + hashlib.sha256(chip.encode().ljust(16, b"\0")).hexdigest()[:12]
+
+
 def test_two_boards_take_a_new_model_and_report_its_accuracy(
     controller: Controller, store: Store, gateway: Gateway, desk: Desk
 ) -> None:
@@ -230,7 +234,7 @@ def test_what_is_wrong_with_a_port_is_said_once_and_harms_no_other(
         os.ttyname(slave),
     ]  # fmt: skip
     agent = gateway(f"ports = {json.dumps(ports)}")
-    name = "posix-" + b"good".ljust(6, b"\0").hex()
+    name = named_by_chip("good")
     until(lambda: online(store, name), why="the good board")
     until(lambda: agent.log.count("HT623") >= 2, why="the twin and the nameless")
     until(lambda: "HT616: " + stranger.address in agent.log, 40, why="the stranger")
@@ -253,7 +257,7 @@ def test_a_port_that_a_pattern_finds_may_be_unplugged_and_come_back_under_anothe
     controller: Controller, store: Store, gateway: Gateway, desk: Desk, tmp_path: Path
 ) -> None:
     desk.add("kitchen", chip="kitchen chip")
-    name = "posix-" + b"kitche".hex()
+    name = named_by_chip("kitchen chip")
     folder = tmp_path / "by-id"
     folder.mkdir()
     gateway(f'ports = ["{folder}/usb-*"]')

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hardtack_agent import gateway_port
 from hardtack_agent.config import AgentConfig
-from hardtack_agent.events import BlockArrived, Listed
+from hardtack_agent.events import BlockArrived, Listed, Result
 from hardtack_agent.gateway import Gateway
 from hardtack_agent.gateway_board import Board
 from hardtack_agent.messages import make_offer
@@ -27,8 +26,9 @@ STEP = 29
 class Bench:
     """A gateway in this process, without a broker: jobs are put into the board's hands."""
 
-    def __init__(self, folder: Path) -> None:
-        self.device = Device(folder)
+    def __init__(self, folder: Path, operators: Path | None = None) -> None:
+        self.folder = folder
+        self.device = Device(folder, operators)
         self.device.start().line.close()
         self.cable = Cable(lambda: self.device.port)
         KEY.verify_key.save(folder / "keys" / "fleet.pub")
@@ -48,20 +48,32 @@ class Bench:
     def board(self) -> Board:
         return self.gateway._boards["kitchen"][0]
 
-    def update(self, bundle: bytes, version: tuple[int, int, int]) -> None:
-        """Hand a bundle over as the server would, and wait until the board has confirmed it."""
+    def push(self, bundle: bytes, version: tuple[int, int, int]) -> str:
+        """Hand a bundle over as the server would, in place of any other job; return its job."""
         self._jobs += 1
         job_id = f"{self._jobs:08x}"
         offer = make_offer(job_id, "digits", version, bundle, block_size=1 << 20)
-        handle = self.board.updater.handle
         head = bytes.fromhex(offer.sha256)[:16]
-        self.board.do(partial(handle, Listed(self._jobs, (offer,))))
-        self.board.do(partial(handle, BlockArrived(head, 0, bundle)))
-        until(
-            lambda: any(one.job_id == job_id for one in self.board.updater.saved.results),
-            why=f"job {self._jobs}",
-        )
-        (result,) = (one for one in self.board.updater.saved.results if one.job_id == job_id)
+
+        def hand_over() -> None:
+            self.board.updater.handle(Listed(int(job_id, 16), (offer,)))
+            self.board.updater.handle(BlockArrived(head, 0, bundle))
+
+        self.board.do(hand_over)
+        return job_id
+
+    def result(self, job_id: str) -> Result:
+        """Wait for the end of a job."""
+
+        def ended() -> list[Result]:
+            return [one for one in self.board.updater.saved.results if one.job_id == job_id]
+
+        until(lambda: bool(ended()), why=f"job {job_id}")
+        return ended()[0]
+
+    def update(self, bundle: bytes, version: tuple[int, int, int]) -> None:
+        """Push a bundle and wait until the board has confirmed it."""
+        result = self.result(self.push(bundle, version))
         assert (result.state, result.code, result.attempt) == ("confirmed", "", 1), result
 
     def close(self) -> None:

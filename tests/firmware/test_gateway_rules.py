@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,13 @@ def settings(**fields: Any) -> GatewayConfig:
 
 
 CHIP = bytes.fromhex("00112233445566778899aabbccddeeff")
+HASHED = "".join(f"{byte:02x}" for byte in hashlib.sha256(CHIP).digest()[:6])
 
 
 @pytest.mark.parametrize(
     ("named", "port", "chip", "name"),
     [
-        pytest.param([], "/dev/ttyUSB0", CHIP, "cortex-m4-001122334455", id="by its chip"),
+        pytest.param([], "/dev/ttyUSB0", CHIP, f"cortex-m4-{HASHED}", id="by its chip"),
         pytest.param([("a", "/dev/x", None)], "/dev/x", CHIP, "a", id="by its port"),
         pytest.param([("a", "/dev/by-id/*", None)], "/dev/by-id/7", CHIP, "a", id="by a pattern"),
         pytest.param([("a", None, "00112233")], "/dev/x", CHIP, "a", id="by its id, at any port"),
@@ -80,6 +82,15 @@ def test_a_board_has_one_name_or_is_refused(
     with pytest.raises(DeviceError) as refused:
         rules.name_of(settings(devices=devices), port, about(chip))
     assert refused.value.code == "HT623"
+
+
+def test_two_chips_of_one_lot_have_two_names() -> None:
+    place = bytes(12)  # X, Y, wafer and the lot's first characters; the lot's last one differs
+    names = {
+        rules.name_of(settings(), "/dev/ttyUSB0", about(place + bytes([0, 0, 0, lot])))
+        for lot in b"AB"
+    }
+    assert len(names) == 2
 
 
 class KilledError(Exception):
@@ -221,6 +232,29 @@ def test_a_fault_is_kept_once_and_then_cleared() -> None:
     assert script.send(True) == rules.Ask(Type.FAULT, (7).to_bytes(4, "little"))
     asked: Any = script.send(none)
     assert asked.kind is Type.LOG
+
+
+@pytest.mark.parametrize(
+    ("name", "running", "known"),
+    [
+        pytest.param("digits", 0, True, id="a model"),
+        pytest.param("../../../../evil", 0, False, id="a path"),
+        pytest.param("", 0, False, id="no name"),
+        pytest.param("a" * 32, 0, False, id="too long"),
+        pytest.param("digits\n", 0, False, id="a line"),
+        pytest.param("digits", 7, False, id="no such slot"),
+    ],
+)
+def test_a_name_that_cannot_be_a_models_is_reported_as_no_model(
+    name: str, running: int, known: bool
+) -> None:
+    slot = body.Slot(name, (1, 2, 3), bytes(16), bytes(32), 512)
+    status = StatusReply(
+        0, 255, 0, 0, 0, (0, 0, 0), 1, running, 0, False, 0, 9, 0, 0, bytes(8), 0, (slot, None)
+    )
+    assert (rules.running_slot(status) is slot) is known
+    told = TelemetryReply(1, 5, 0, 0, 0, 9, 1, 2, 3, CHIP, {}, {})
+    assert rules.window_of(told, status, 1e9).model == ("digits" if known else "none")
 
 
 @pytest.mark.parametrize(

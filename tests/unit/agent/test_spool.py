@@ -172,6 +172,15 @@ def test_marks_are_bounded_and_the_newest_stay(tmp_path: Path) -> None:
     assert spool.mark((0).to_bytes(16, "big"), "window") == 0
 
 
+def test_a_boot_that_still_speaks_keeps_all_its_marks(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", bytes(16))
+    layers = Note("layers", 7, {"model": "digits@1.0.0", "ticks_per_s": 1, "ticks": [1]})
+    assert spool.take(layers, Mark(BOARD, "layers", 1))
+    for seq in range(1, 301):
+        spool.take(EMPTY, Mark(BOARD, "window", seq), numbered=True)
+    assert not spool.take(layers, Mark(BOARD, "layers", 1))
+
+
 def test_gossip_of_boards_leaves_room_for_predictions_and_faults(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db", bytes(16), max_records=10)
     for at in range(1, 20):

@@ -110,6 +110,17 @@ def test_a_note_survives_the_wire_beside_a_window() -> None:
     assert decode_batch(batch) == (bytes(16), [(1, note), (2, EMPTY)])
 
 
+FAULT = dict.fromkeys(("pc", "lr", "psr", "cause", "operator", "count"), 1)
+
+
+def test_a_record_that_cannot_be_read_does_not_hold_up_those_beside_it() -> None:
+    good, bad = Note("fault", 1, FAULT), Note("fault", 1, {})
+    batch = encode_batch(bytes(16), [(1, bad), (2, good)])
+    refused: dict[int, DeviceError] = {}
+    assert decode_batch(batch, refused) == (bytes(16), [(2, good)])
+    assert {seq: error.code for seq, error in refused.items()} == {1: "HT613"}
+
+
 @pytest.mark.parametrize(
     "note",
     [
@@ -119,6 +130,15 @@ def test_a_note_survives_the_wire_beside_a_window() -> None:
         pytest.param(Note("log", 1, {"text": {"a": 1}}), id="a map"),
         pytest.param(Note("log", 1, {1: "a"}), id="a key that is no text"),  # type: ignore[dict-item]
         pytest.param(Note("log", 1, {"text": "x" * 40_000}), id="too long"),
+        pytest.param(Note("fault", 1, {}), id="a fault of nothing"),
+        pytest.param(Note("fault", 1, {**FAULT, "pc": "0"}), id="a program counter in words"),
+        pytest.param(Note("fault", 1, {**FAULT, "operator": [1]}), id="a list of operators"),
+        pytest.param(Note("log", 1, {"text": 7}), id="a text that is none"),
+        pytest.param(Note("health", 1, {"chip": "00"}), id="half a health"),
+        pytest.param(
+            Note("layers", 1, {"model": "a", "ticks_per_s": 1, "ticks": ["1"]}), id="ticks in words"
+        ),
+        pytest.param(Note(["log"], 1, {"text": "a"}), id="a list of kinds"),  # type: ignore[arg-type]
     ],
 )
 def test_a_note_that_is_none_is_refused(note: Note) -> None:

@@ -93,6 +93,14 @@ def test_a_failed_trial_leaves_the_old_slot_active_and_quarantines_the_bundle() 
     assert again.saved.results[-1].code == "HT705"
 
 
+def test_a_device_that_cannot_take_a_bundle_as_it_is_does_not_quarantine_it() -> None:
+    state, actions = after(*ON_TRIAL, TrialEnded(NEW.job_id, "HT502", "no such", unfit=True))
+    assert (state.saved.results[-1].state, state.saved.quarantine) == ("failed", {})
+    assert kinds(actions) == [Save, Erase, Discard, Report]
+    again, _ = step(state, Listed(2, (NEW.model_copy(update={"job_id": "0000000c"}),)))
+    assert again.saved.phase is Phase.FETCHING
+
+
 def test_a_trial_is_counted_on_disk_before_it_runs() -> None:
     state, actions = after(*ON_TRIAL)
     assert state.saved.trials == 1
@@ -322,6 +330,16 @@ def test_another_board_is_not_bound_by_the_floor_of_the_one_before() -> None:
     state, _ = step(State(saved=RUNNING), Runs(replaced=True))
     assert state.saved.models["digits"].active is None
     state, _ = step(state, Listed(1, (older,)))
+    assert state.saved.phase is Phase.FETCHING
+
+
+def test_another_board_is_not_bound_by_the_quarantine_of_the_one_before() -> None:
+    start = replace(RUNNING, quarantine={NEW.sha256: "HT606"}, models={})
+    refused, _ = step(State(saved=start), Listed(1, (NEW,)))
+    assert refused.saved.results[-1].code == "HT705"
+    state, actions = step(State(saved=start), Runs(replaced=True))
+    assert kinds(actions) == [Save]
+    state, _ = step(state, Listed(1, (NEW,)))
     assert state.saved.phase is Phase.FETCHING
 
 

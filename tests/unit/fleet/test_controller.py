@@ -13,7 +13,8 @@ from hardtack.fleet.broker import EmbeddedBroker
 from hardtack.fleet.controller import Controller
 from hardtack.fleet.store import Store
 from hardtack_agent import topics
-from hardtack_agent.messages import JobList, Request, decode
+from hardtack_agent.messages import Ack, JobList, Request, decode
+from hardtack_agent.telemetry import Note, encode_batch
 from hardtack_agent.transport import Connection, Handlers
 from hardtack_runtime.errors import ModelImportError
 from tests.digit_bundles import make_bundle
@@ -57,6 +58,29 @@ def test_hostile_messages_leave_the_controller_working(tmp_path: Path) -> None:
             pass
         device.stop()
     assert store.telemetry_keys("evil") == []
+    store.close()
+
+
+def test_a_record_that_cannot_be_read_is_not_sent_for_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    acks: queue.Queue[bytes] = queue.Queue()
+    ready: queue.Queue[None] = queue.Queue()
+    store = Store(tmp_path / "fleet.db")
+    bad, good = Note("fault", 7, {}), Note("log", 7, {"text": "slot A"})
+    with EmbeddedBroker(tmp_path / "broker") as broker, Controller(store, broker.url):
+        handlers = Handlers(
+            lambda: ready.put(None), lambda _, payload: acks.put(payload), lambda: None
+        )
+        device = Connection(broker.url, "m4", (topics.down("default", "m4", "ack"),), handlers)
+        device.start()
+        ready.get(timeout=10)
+        batch = encode_batch(bytes(16), [(1, bad), (2, good)])
+        device.publish(topics.up("default", "m4", "tm"), batch)
+        assert set(decode(Ack, acks.get(timeout=10), "").seqs) == {1, 2}
+        device.stop()
+    assert [note.kind for _, note in store.notes("m4")] == ["log"]
+    assert sum("record 1 is dropped" in one.getMessage() for one in caplog.records) == 1
     store.close()
 
 

@@ -137,7 +137,8 @@ class Runs:
     Attributes:
         name: The model's; empty when it runs none.
         record: Its bundle.
-        replaced: It is another device than before: what was confirmed there binds it not.
+        replaced: It is another device than before: what was confirmed or failed there binds it
+            not.
     """
 
     name: str = ""
@@ -198,12 +199,21 @@ class Switched:
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:
-    """The trial is over; `code` is empty when it passed, `again` when it may be worth repeating."""
+    """The trial is over.
+
+    Attributes:
+        job_id: Whose.
+        code: Why it failed; empty when it passed.
+        detail: In words.
+        again: It may be worth repeating.
+        unfit: The device cannot take the bundle as it is now; the bundle did not fail.
+    """
 
     job_id: str
     code: str = ""
     detail: str = ""
     again: bool = False
+    unfit: bool = False
 
 
 Event = (

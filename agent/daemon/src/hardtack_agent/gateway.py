@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 
 from hardtack_agent import topics
 from hardtack_agent.config import AgentConfig
 from hardtack_agent.gateway_board import Board, Facts
 from hardtack_agent.gateway_port import Port, expand, is_pattern
+from hardtack_agent.gateway_rules import Troubles
 from hardtack_agent.member import in_thread
 from hardtack_agent.serial_line import SOCKET, import_pyserial
 from hardtack_agent.serial_messages import HelloReply
@@ -43,6 +45,7 @@ class Gateway:
         self._boards: dict[str, tuple[Board, threading.Thread]] = {}
         self._at: dict[str, Port] = {}
         self._ports: dict[str, Port] = {}
+        self._troubles: defaultdict[str, Troubles] = defaultdict(Troubles)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look_for_ports, name="ports", daemon=True)
         if any(not address.startswith(SOCKET) for address, _ in self._addresses()):
@@ -122,11 +125,21 @@ class Gateway:
     def _look_for_ports(self) -> None:
         while True:
             for address, baud in self._addresses():
-                found = is_pattern(address)
-                for one in expand(address) if found else [address]:
-                    port = self._ports.get(one)
-                    if port is None or not port.alive:
-                        self._ports[one] = Port(self, one, baud, found=found)
-                        self._ports[one].start()
+                try:
+                    self._look_at(address, baud)
+                except Exception as error:
+                    # The search must go on: nobody else would notice a board that comes later.
+                    if self._troubles[address].new(repr(error)):
+                        _log.exception("%s: a fault of ours; it is looked at again", address)
+                else:
+                    self._troubles[address].over()
             if self._stopped.wait(LOOK_S):
                 return
+
+    def _look_at(self, address: str, baud: int) -> None:
+        found = is_pattern(address)
+        for one in expand(address) if found else [address]:
+            port = self._ports.get(one)
+            if port is None or not port.alive:
+                self._ports[one] = Port(self, one, baud, found=found)
+                self._ports[one].start()

@@ -6,6 +6,7 @@ Its trial is the transfer, and the trial that the board makes of it: `gateway_po
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from hardtack_agent.config import AgentConfig
 from hardtack_agent.events import Phase, Report, Result, Runs, RunTrial, SlotRecord, TrialEnded
 from hardtack_agent.files import DiskFiles
 from hardtack_agent.member import Member
+from hardtack_agent.serial_link import MAX_FRAME
 from hardtack_agent.serial_messages import HelloReply, bundle_id
 from hardtack_agent.slots import disk_error
 from hardtack_runtime.bundle import Header, read_header, verify
@@ -106,6 +108,7 @@ class Board(Member):
         self.tried = ""
         """Job whose bundle the board was told to try; its refusal is then the end of that trial."""
         self._trial: RunTrial | None = None
+        self._trial_lock = threading.Lock()
         self._attached = threading.Event()
 
     @property
@@ -137,8 +140,13 @@ class Board(Member):
             HardtackError: HT7xx, HT501, HT503.
         """
         header = verify(data, Keyring.load(self.config.trusted_keys), self.hardware)
-        if len(data) > self.facts.slot_size:
-            met = f"the bundle has {len(data)} bytes, a slot {self.facts.slot_size}"
+        self.require_fit(header, len(data))
+        return header
+
+    def require_fit(self, header: Header, size: int) -> None:
+        """Check that the board has room for a bundle and knows its key; raises as `verify`."""
+        if size > self.facts.slot_size:
+            met = f"the bundle has {size} bytes, a slot {self.facts.slot_size}"
             raise GateError("HT503", self.device, met, "choose a smaller model")
         needed = header.arena_size + header.unpacked_size
         if needed > self.facts.pool_size:
@@ -146,11 +154,11 @@ class Board(Member):
             raise GateError("HT503", self.device, met, "choose a smaller model")
         if header.key_id.hex() not in self.facts.key_ids:
             raise TrustError("HT701", self.device, "its firmware does not know the key")
-        return header
 
     def start_trial(self, trial: RunTrial) -> None:
         """Have the port take it to the board, now or when that is back."""
-        self._trial = trial
+        with self._trial_lock:
+            self._trial = trial
 
     def activate(self, name: str) -> None:
         """The board runs it already."""
@@ -160,6 +168,9 @@ class Board(Member):
     def take_frame(self, payload: bytes) -> None:
         """Keep a frame for the port; one too many is lost, as on any line."""
         gateway = self.config.gateway
+        if len(payload) > MAX_FRAME:
+            _log.debug("%s: %d bytes are no frame", self.device, len(payload))
+            return
         if gateway is not None and gateway.remote and self.present and self.wanted() is None:
             try:
                 self.frames.put_nowait(payload)
@@ -168,18 +179,51 @@ class Board(Member):
 
     # What the port's thread calls.
 
+    def drop_frames(self) -> None:
+        """Forget the frames that wait: a later board, or a later time, is not what they meant."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.frames.get_nowait()
+
     def wanted(self) -> RunTrial | None:
         """Return the trial that waits for the board, unless its job has ended."""
         trial, saved = self._trial, self.updater.saved
         job = saved.job if saved.phase is Phase.TRIAL else None
         return trial if trial and job and job.job_id == trial.job_id else None
 
-    def end_trial(self, trial: RunTrial, error: HardtackError | None = None) -> None:
-        """Say how a trial ended."""
-        self._trial = None
+    def candidate(self, trial: RunTrial) -> bytes | None:
+        """Return the bundle of a trial; None when that is no longer wanted.
+
+        Raises:
+            DeviceError, TrustError: as `SlotStore.read_slot`.
+        """
+        job = self.updater.saved.job
+        try:
+            if job is None or job.job_id != trial.job_id:
+                return None
+            return self.store.read_slot(trial.name, trial.slot, job.sha256)
+        except TrustError:
+            if self.wanted() is not trial:  # cancelled, and its slot emptied, in between
+                return None
+            raise
+
+    def end_trial(
+        self, trial: RunTrial, error: HardtackError | None = None, *, unfit: bool = False
+    ) -> None:
+        """Say how a trial ended; another one may wait already.
+
+        Args:
+            trial: That ended.
+            error: Why it failed; None when it passed.
+            unfit: As in `TrialEnded`.
+        """
+        with self._trial_lock:
+            if self._trial is trial:
+                self._trial = None
         self.tried = ""
         code, detail = (error.code, str(error)) if error is not None else ("", "")
-        self.do(partial(self.updater.handle, TrialEnded(trial.job_id, code, detail)))
+        ended = TrialEnded(trial.job_id, code, detail, unfit=unfit)
+        self.do(partial(self.updater.handle, ended))
 
     def progress(self, trial: RunTrial, done: int, total: int) -> None:
         """Tell the server how many chunks the board has."""
@@ -192,6 +236,7 @@ class Board(Member):
         Raises:
             DeviceError: HT603, HT612, what is known of it cannot be saved.
         """
+        self.drop_frames()
         facts = Facts.of(about)
         replaced = self.facts.chip != facts.chip
         if replaced:
@@ -218,6 +263,7 @@ class Board(Member):
     def detach(self) -> None:
         """It answers no more."""
         self._attached.clear()
+        self.drop_frames()
         self.do(self.publish_state)
 
     def sha256_of(self, id_: bytes) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +26,23 @@ from hardtack_agent.gateway_rules import (
     notes,
     relay,
     require_chip,
+    running_slot,
 )
 from hardtack_agent.serial_line import SOCKET, Line, open_line
-from hardtack_agent.serial_link import LinkError, Type
-from hardtack_agent.serial_messages import NONE, HelloReply, Read, Slot, bundle_id
-from hardtack_agent.serial_refusal import RefusedError, explain
+from hardtack_agent.serial_link import LinkError, Reason, Type
+from hardtack_agent.serial_messages import HelloReply, Read, Slot, bundle_id
+from hardtack_agent.serial_refusal import VERDICTS, RefusedError, Verdict, explain
 from hardtack_agent.serial_session import PATIENCE_S, TRIAL_S, Session, runs
 from hardtack_agent.spool import Spool
 from hardtack_agent.transport import backoff_s
-from hardtack_runtime.bundle import unpack
-from hardtack_runtime.errors import DeviceError, HardtackError
+from hardtack_runtime.bundle import read_header, unpack
+from hardtack_runtime.errors import (
+    BundleError,
+    DeviceError,
+    GateError,
+    HardtackError,
+    TrustError,
+)
 
 if TYPE_CHECKING:
     from hardtack_agent.gateway import Gateway
@@ -49,11 +56,6 @@ RELAY_IDLE_S = 3.0
 RELAY_MOST_S = 900.0
 _TICK_S = 0.1
 _PROGRESS_S = 1.0
-_VERDICTS = frozenset(
-    {"HT212", "HT501", "HT503", "HT606", "HT607", "HT611", "HT621", "HT622"}
-    | {"HT701", "HT702", "HT703", "HT705"}
-)
-"""What a board says of a bundle; anything else is trouble of the line or of this machine."""
 _log = logging.getLogger(__name__)
 
 
@@ -149,12 +151,21 @@ class Port:
 
     def _work(self, visit: Visit) -> None:
         visit.look(changed=True)
-        _log.info("%s is at %s", visit.board.device, self.address)
-        self._failures = 0
-        self._troubles.over()
         look_at = time.monotonic() + self._gateway.settings.poll_s
+        is_new = True
         while not self._stopping.is_set():
-            changed = visit.step()
+            written = visit.session.chunks_written
+            try:
+                changed = visit.step()
+            finally:
+                if visit.session.chunks_written > written:  # slow, but it comes to an end
+                    self._failures = 0
+            # Only now: what fails in each first step is to be tried more and more rarely.
+            self._failures = 0
+            self._troubles.over()
+            if is_new:
+                _log.info("%s is at %s", visit.board.device, self.address)
+                is_new = False
             if changed or time.monotonic() >= look_at:
                 visit.look(changed=changed)
                 look_at = time.monotonic() + self._gateway.settings.poll_s
@@ -196,7 +207,7 @@ class Visit:
             about, status = self.session.hello(), self.session.status()
             require_chip(about, self._chip)
         self._boots = self.session.exchange.boots
-        slot = status.slots[status.running] if status.running != NONE else None
+        slot = running_slot(status)
         id_ = slot.id if slot is not None else b""
         if id_ != self._runs:
             record = self._record_of(about, status.running, slot) if slot is not None else None
@@ -231,27 +242,37 @@ class Visit:
     def _try(self, trial: RunTrial) -> None:
         """Take a bundle to the board and have it tried; a lost line is no end of that."""
         board = self.board
-        bundle = board.store.slot_path(trial.name, trial.slot).read_bytes()
+        try:
+            bundle = board.candidate(trial)
+            if bundle is None:
+                return
+            board.require_fit(read_header(bundle), len(bundle))  # it may be another board by now
+            layers = unpack(bundle).manifest.layers
+        except (BundleError, GateError, TrustError) as error:
+            self._give_up(trial, error, unfit=not isinstance(error, BundleError))
+            return
         wanted = bundle_id(bundle)
         try:
             status = self.session.status()
             if status.refused == wanted[:8] and status.outcome and self._was_tried(trial):
-                layers = unpack(bundle).manifest.layers
                 raise explain(board.device, status.outcome, status.detail, layers)
-            if not runs(status, wanted):
-                self._install(trial, bundle)
+            if runs(status, wanted) or self._install(trial, bundle, layers):
+                board.end_trial(trial)
         except HardtackError as error:
-            if error.code not in _VERDICTS:
+            verdict = VERDICTS.get(Reason.OK if error.reason is None else error.reason)
+            if verdict is Verdict.NONE:
                 raise
-            _log.warning("%s: %s: %s", board.device, error.code, error)
-            board.end_trial(trial, error)
-        else:
-            board.end_trial(trial)
+            self._give_up(trial, error, unfit=verdict is not Verdict.BAD)
+
+    def _give_up(self, trial: RunTrial, error: HardtackError, *, unfit: bool) -> None:
+        _log.warning("%s: %s: %s", self.board.device, error.code, error)
+        self.board.end_trial(trial, error, unfit=unfit)
 
     def _was_tried(self, trial: RunTrial) -> bool:
         return self.board.tried == trial.job_id or self.board.updater.saved.trials > 1
 
-    def _install(self, trial: RunTrial, bundle: bytes) -> None:
+    def _install(self, trial: RunTrial, bundle: bytes, layers: Sequence[str]) -> bool:
+        """Have a bundle installed; False when it was no longer wanted before the end."""
         told_at = 0.0
 
         def progress(done: int, total: int) -> None:
@@ -267,18 +288,25 @@ class Visit:
                 told_at = time.monotonic() + _PROGRESS_S
                 self.board.progress(trial, done, total)
 
-        layers = unpack(bundle).manifest.layers
         try:
             self.session.install(bundle, again=False, layers=layers, progress=progress)
         except _StoppedError:
             if self._stopping():
                 raise
             _log.info("%s: job %s is no longer wanted", self.board.device, trial.job_id)
+            return False
         finally:
             self.session.patience_s = PATIENCE_S
+        return True
 
     def _relay(self) -> None:
         """Lend the line to a host on MQTT, until it is silent or a trial wants it."""
+        try:
+            self._lend()
+        finally:
+            self.board.drop_frames()
+
+    def _lend(self) -> None:
         board, pieces = self.board, Pieces()
         end = time.monotonic() + RELAY_MOST_S
         idle_at = time.monotonic() + RELAY_IDLE_S

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -22,11 +24,12 @@ from hardtack_agent import topics
 from hardtack_agent.config import BoardConfig, GatewayConfig
 from hardtack_agent.serial_body import read_words
 from hardtack_agent.serial_link import PROTOCOL, REPLY, LinkError, Type, decode_frame
-from hardtack_agent.serial_messages import NONE, HelloReply, StatusReply, TelemetryReply
+from hardtack_agent.serial_messages import HelloReply, Slot, StatusReply, TelemetryReply
 from hardtack_agent.serial_refusal import RefusedError
 from hardtack_agent.spool import Mark
 from hardtack_agent.telemetry import LATENCY_EDGES_US, MAX_CLASSES, Note, Record, Window
 from hardtack_runtime.errors import DeviceError
+from hardtack_runtime.manifest import NAME_PATTERN
 
 ALL_WINDOWS = 3
 """Windows that are all there are: a board that predicts all the time always has another one."""
@@ -77,7 +80,8 @@ def name_of(config: GatewayConfig, port: str, about: HelloReply) -> str:
             "HT623", port, f"a {about.hardware} board without a chip id has no name",
             "give it one: [[gateway.devices]] with `name` and `port`",
         )  # fmt: skip
-    name = f"{about.hardware}-{chip[:12]}"
+    # The whole id: on many chips the first half is the place on the wafer, alike in each lot.
+    name = f"{about.hardware}-{hashlib.sha256(about.device_id).hexdigest()[:12]}"
     if not topics.is_name(name):
         raise DeviceError("HT623", port, f"{name!r} cannot be a name", "give it another one")
     return name
@@ -140,6 +144,19 @@ def _hello() -> Script:
     return HelloReply.decode(reply)
 
 
+def _is_model_name(text: str) -> bool:
+    return len(text) <= 31 and re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def running_slot(status: StatusReply) -> Slot | None:
+    """Return what a board says it runs; None also when that cannot be a model's name.
+
+    The name is no more than bytes in its flash, and becomes a folder's here.
+    """
+    slot = status.slots[status.running] if status.running < len(status.slots) else None
+    return slot if slot is not None and _is_model_name(slot.name) else None
+
+
 def window_of(told: TelemetryReply, status: StatusReply, now_s: float) -> Window:
     """Return a board's window with the name, the version and the times it has in the fleet.
 
@@ -148,14 +165,14 @@ def window_of(told: TelemetryReply, status: StatusReply, now_s: float) -> Window
         status: Of the same boot: in one boot one model runs.
         now_s: Seconds since 1970.
     """
-    slot = status.slots[status.running] if status.running != NONE else None
-    name, version = (slot.name, slot.version) if slot is not None else ("", (0, 0, 0))
+    slot = running_slot(status)
+    name, version = (slot.name, slot.version) if slot is not None else ("none", (0, 0, 0))
     start, end = (
         max(0, int(now_s - ((told.now_ms - at) % 2**32) / 1000))
         for at in (told.first_ms, told.last_ms)
     )
     return Window(
-        name or "none", version, told.model_id, start, end, told.predictions, told.errors,
+        name, version, told.model_id, start, end, told.predictions, told.errors,
         told.labelled, told.correct, told.latency_sum_us,
         _counts(told.latency, len(LATENCY_EDGES_US) + 1), _counts(told.classes, MAX_CLASSES),
     )  # fmt: skip
@@ -183,7 +200,7 @@ def notes(about: HelloReply, status: StatusReply, marks: Marks) -> Script:
         lost = log.position - asked
         told = {"text": text, "lost": lost} if lost else {"text": text}
         yield Take(Note("log", now_s, told), Mark(boot, "log", log.position + len(log.data)))
-    slot = status.slots[status.running] if status.running != NONE else None
+    slot = running_slot(status)
     if slot is not None and not marks(boot, "layers"):
         yield from _layers(boot, now_s, f"{slot.name}@{'.'.join(map(str, slot.version))}")
 

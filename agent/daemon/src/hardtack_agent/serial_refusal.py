@@ -5,6 +5,7 @@ Source: SPEC section 7.3.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 
 from hardtack_agent.serial_link import Frame, Reason, Type
@@ -26,6 +27,43 @@ _REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
     Reason.REFUSED: (TrustError, "HT705", "it gave this bundle up before"),
     Reason.NO_MODEL: (DeviceError, "HT611", "no model runs"),
     Reason.OPERATOR: (GateError, "HT502", "its firmware was built without an operator"),
+}
+
+
+class Verdict(enum.Enum):
+    """What a refusal means for a bundle that is to be installed."""
+
+    BAD = enum.auto()
+    """The bundle failed on this device, and is not to be tried there again."""
+    UNFIT = enum.auto()
+    """The device cannot take it as it is now; another firmware may."""
+    NONE = enum.auto()
+    """It says nothing of the bundle: try again."""
+
+
+VERDICTS: dict[int, Verdict] = {
+    Reason.OK: Verdict.NONE,
+    Reason.UNKNOWN: Verdict.NONE,
+    Reason.MALFORMED: Verdict.NONE,
+    Reason.RANGE: Verdict.NONE,
+    Reason.IN_USE: Verdict.NONE,
+    Reason.NOT_ERASED: Verdict.NONE,
+    Reason.FLASH: Verdict.UNFIT,
+    Reason.HEADER: Verdict.UNFIT,  # its format or kernel ABI may be another
+    Reason.KEY: Verdict.UNFIT,
+    Reason.SIGNATURE: Verdict.BAD,
+    Reason.HARDWARE: Verdict.UNFIT,
+    Reason.VERSION: Verdict.BAD,
+    Reason.DIGEST: Verdict.UNFIT,  # what was sent was right: its flash is not
+    Reason.STRUCTURE: Verdict.BAD,
+    Reason.MEMORY: Verdict.UNFIT,
+    Reason.DIVERGED: Verdict.BAD,
+    Reason.GAVE_UP: Verdict.BAD,
+    Reason.REFUSED: Verdict.BAD,
+    Reason.NO_MODEL: Verdict.UNFIT,
+    Reason.GAP: Verdict.NONE,
+    Reason.STALE: Verdict.NONE,
+    Reason.OPERATOR: Verdict.UNFIT,
 }
 
 
@@ -59,7 +97,9 @@ def explain(where: str, reason: int, detail: int, layers: Sequence[str] = ()) ->
         met = f"{met}: {_name(detail)}"
     elif reason == Reason.OPERATOR:
         met = f"{met} of the model, {NAMES.get(detail, f'opcode {detail}')}"
-    return kind(code, where, met)
+    error = kind(code, where, met)
+    error.reason = reason
+    return error
 
 
 def _name(reason: int) -> str:

@@ -215,13 +215,22 @@ class SlotStore:
         record = pair.get(pair.active) if pair is not None and pair.active is not None else None
         if pair is None or pair.active is None or record is None:
             raise DeviceError("HT611", name, "no such model is installed")
-        path = self.slot_path(name, pair.active)
+        return self.read_slot(name, pair.active, record.sha256)
+
+    def read_slot(self, name: str, slot: SlotName, sha256: str) -> bytes:
+        """Return the bundle in a slot, which has this digest.
+
+        Raises:
+            DeviceError: HT612, the disk failed.
+            TrustError: HT702, the file changed on the disk, or is gone.
+        """
+        path = self.slot_path(name, slot)
         try:
             data = self._files.read(path) or b""
         except OSError as error:
             raise disk_error(path, error) from error
-        if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise TrustError("HT702", name, f"slot {pair.active} changed on the disk")
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise TrustError("HT702", name, f"slot {slot} changed on the disk")
         return data
 
     def slot_path(self, name: str, slot: SlotName) -> Path:

@@ -32,7 +32,7 @@ from hardtack_agent.telemetry import Note, Outcome, Record, Window
 from hardtack_runtime.errors import DeviceError
 
 _log = logging.getLogger(__name__)
-_MARKS = 256
+_SOURCES = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS boots (boot BLOB PRIMARY KEY, ord INTEGER UNIQUE, next_seq INTEGER)
   WITHOUT ROWID;
@@ -184,9 +184,11 @@ class Spool:
                     self._db.execute(
                         "INSERT INTO marks VALUES (?, ?, ?)", (mark.source, mark.what, mark.value)
                     )
+                    # Whole sources: a boot that still speaks must not lose the mark of its log.
                     self._db.execute(
-                        "DELETE FROM marks WHERE rowid <= (SELECT max(rowid) FROM marks) - ?",
-                        (_MARKS,),
+                        "DELETE FROM marks WHERE source NOT IN (SELECT source FROM marks"
+                        " GROUP BY source ORDER BY max(rowid) DESC LIMIT ?)",
+                        (_SOURCES,),
                     )
                     if self._crowds_out(record):
                         pass

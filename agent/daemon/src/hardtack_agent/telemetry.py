@@ -24,7 +24,16 @@ MAX_CLASSES = 4096
 """Classes that are counted one by one; a model may have more."""
 _MAX_COUNT = 2**63
 _MAX_NOTE = 32768
-NOTE_KINDS = ("fault", "log", "health", "layers")
+NOTE_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "fault": dict.fromkeys(("pc", "lr", "psr", "cause", "operator", "count"), int),
+    "log": {"text": str},
+    "health": {
+        "firmware": str, "chip": str, "uptime_ms": int, "reset_cause": int, "stack_used": int,
+        "stack_size": int,
+    },
+    "layers": {"model": str, "ticks_per_s": int, "ticks": list},
+}  # fmt: skip
+"""What the body of a note of each kind has at least; `list` is one of whole numbers."""
 
 LATENCY_EDGES_US = tuple(int(8 * 2 ** (k / 2)) for k in range(48))
 """Bucket b counts latencies in [edge[b-1], edge[b]) microseconds; bucket 0 lies below 8 us,
@@ -74,7 +83,7 @@ class Note:
     """Something a device tells once.
 
     Attributes:
-        kind: One of `NOTE_KINDS`.
+        kind: One of `NOTE_FIELDS`.
         time_s: When it was heard, seconds since 1970.
         body: Text keys; values are whole numbers, text, or lists of whole numbers.
     """
@@ -217,12 +226,20 @@ def read_record(fields: Mapping[Any, Any]) -> Record:
     if 14 not in fields:
         return from_map(fields)
     kind, body = fields[14], fields.get(16)
-    if kind not in NOTE_KINDS or not isinstance(body, dict) or len(cbor2.dumps(body)) > _MAX_NOTE:
+    if not isinstance(kind, str) or kind not in NOTE_FIELDS or not isinstance(body, dict):
+        raise _refused("note")
+    if len(cbor2.dumps(body)) > _MAX_NOTE:
         raise _refused("note")
     for key, value in body.items():
         plain = value if isinstance(value, list) else [value]
         if not isinstance(key, str) or not all(type(one) in (int, str) for one in plain):
             raise _refused("note")
+    for name, kind_of in NOTE_FIELDS[kind].items():
+        value = body.get(name)
+        if type(value) is not kind_of or (
+            isinstance(value, list) and any(type(one) is not int for one in value)
+        ):
+            raise _refused(f"{kind}: {name}")
     return Note(kind, _count(fields.get(15), "15"), body)
 
 
@@ -237,8 +254,15 @@ def encode_batch(boot_id: bytes, records: Iterable[tuple[int, Record]]) -> bytes
     return cbor2.dumps({0: SCHEMA, 1: boot_id, 2: rows}, canonical=True)
 
 
-def decode_batch(payload: bytes) -> tuple[bytes, list[tuple[int, Record]]]:
+def decode_batch(
+    payload: bytes, refused: dict[int, DeviceError] | None = None
+) -> tuple[bytes, list[tuple[int, Record]]]:
     """Read up/tm; the inverse of `encode_batch`.
+
+    Args:
+        payload: Its bytes.
+        refused: Takes the error of each record that cannot be read, by sequence number; without
+            it, one such record refuses the batch.
 
     Raises:
         DeviceError: HT613, not CBOR of this schema.
@@ -254,7 +278,16 @@ def decode_batch(payload: bytes) -> tuple[bytes, list[tuple[int, Record]]]:
         raise _refused("boot_id")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _refused("records")
-    return boot_id, [(_count(row.get(1), "seq"), read_record(row)) for row in rows]
+    records: list[tuple[int, Record]] = []
+    for row in rows:
+        seq = _count(row.get(1), "seq")
+        try:
+            records.append((seq, read_record(row)))
+        except DeviceError as error:
+            if refused is None:
+                raise
+            refused[seq] = error
+    return boot_id, records
 
 
 def _add(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:

@@ -4,6 +4,7 @@
     INSTALLING --switched--> TRIAL
     TRIAL --passed--> IDLE (confirmed: the new slot is active)
     TRIAL --failed--> IDLE (rolled back: the old slot never stopped being active; quarantined)
+    TRIAL --unfit--> IDLE (failed: the device cannot take it as it is; not quarantined)
     any   --refused, no space, cancelled--> IDLE (failed or cancelled)
 
 What `Saved` holds is on the disk before the actions after `Save` run, so a restart at any moment
@@ -149,7 +150,8 @@ def _intact(
 
 def _runs(state: State, event: Runs) -> Step:
     """Take over what the device says; a slot that a job in hand fills is left to it."""
-    saved, job = state.saved, state.saved.job
+    before, job = state.saved, state.saved.job
+    saved = replace(before, quarantine={}) if event.replaced else before
     models = {name: replace(pair, active=None) for name, pair in saved.models.items()}
     if event.replaced:
         models = {name: replace(pair, floor=None) for name, pair in models.items()}
@@ -162,9 +164,8 @@ def _runs(state: State, event: Runs) -> Step:
         holds = (slot for slot in slots if _same(pair.get(slot), event.record))
         slot = next(holds, free)
         models[event.name] = replace(pair.put(slot, event.record), active=slot)
-    if models == saved.models:
-        return state, []
-    return replace(state, saved=replace(saved, models=models)), [Save()]
+    saved = replace(saved, models=models)
+    return (replace(state, saved=saved), [Save()]) if saved != before else (state, [])
 
 
 def _same(held: SlotRecord | None, record: SlotRecord) -> bool:
@@ -317,7 +318,8 @@ def _trial_ended(state: State, event: TrialEnded) -> Step:
     if event.code and event.again:
         return _try_again(state, event.code, event.detail)
     if event.code:
-        return _roll_back(state, "rolled_back", event.code, event.detail)
+        ended: JobState = "failed" if event.unfit else "rolled_back"
+        return _roll_back(state, ended, event.code, event.detail)
     slots = saved.models[job.name]
     slots = replace(slots, active=saved.target, floor=(job.version, job.sha256))
     state = replace(state, saved=replace(saved, models={**saved.models, job.name: slots}))

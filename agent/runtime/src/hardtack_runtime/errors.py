@@ -21,6 +21,9 @@ class HardtackError(Exception):
         todo: What to do about it; may be empty when the code's page says it all.
     """
 
+    reason: int | None = None
+    """The `Reason` a microcontroller gave, when this says what it refused."""
+
     def __init__(self, code: str, where: str, met: str, todo: str = "") -> None:
         self.code = code
         self.where = where

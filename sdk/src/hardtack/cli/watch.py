@@ -104,7 +104,8 @@ def _notes(store: Any, back_s: float) -> list[dict[str, Any]]:
     """Return what microcontrollers told besides: faults, logs, stack, ticks of each layer."""
     found = store.notes(since_s=int(time.time() - back_s))
     return [
-        {"device": device, "kind": note.kind, "time_s": note.time_s, **note.body}
+        # Who and what come last: a body must not speak for another device.
+        {**note.body, "device": device, "kind": note.kind, "time_s": note.time_s}
         for device, note in found
     ]
 

@@ -228,12 +228,16 @@ class Controller:
                 self._connection.publish(topic, encode_block(block), qos=0)
 
     def _take_telemetry(self, device: str, payload: bytes) -> None:
-        boot_id, records = telemetry.decode_batch(payload)
+        refused: dict[int, DeviceError] = {}
+        boot_id, records = telemetry.decode_batch(payload, refused)
+        for seq, error in refused.items():
+            _log.warning("%s: %s: record %d is dropped: %s", device, error.code, seq, error)
         now = int(time.time())
         dated = [(seq, in_our_time(record, now)) for seq, record in records]
         self._store.add_telemetry(device, boot_id, dated)
-        # Only now is it safe for the device to forget them.
-        self._send(device, "ack", Ack(boot_id=boot_id.hex(), seqs=tuple(s for s, _ in records)))
+        # Only now is it safe for the device to forget them; what cannot be read never will be.
+        seqs = (*(seq for seq, _ in records), *refused)
+        self._send(device, "ack", Ack(boot_id=boot_id.hex(), seqs=seqs))
 
     def _send(self, device: str, kind: str, message: Message, *, retain: bool = False) -> None:
         topic = topics.down(self._tenant, device, kind)
