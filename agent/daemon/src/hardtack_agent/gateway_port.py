@@ -319,7 +319,7 @@ class Visit:
                 idle_at = time.monotonic() + RELAY_IDLE_S
                 out = self._admit(board.frames.get())
             # A host waits for each answer, so a short wait here is no loss of speed.
-            data = self.session.relay(out, 0.005 if not board.frames.empty() else 0.02)
+            data = self.session.relay(out, 0.005)
             for piece in pieces.feed(data):
                 board.connection.publish(board.up("sf"), piece, qos=0)
 
