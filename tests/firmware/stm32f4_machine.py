@@ -11,6 +11,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from bincopy import BinFile
+
 from hardtack_firmware.images import read_segments
 
 FLASH, FLASH_SIZE = 0x08000000, 1 << 20
@@ -65,6 +67,18 @@ class Stm32F4:
         self._resets = False
         self._clock: dict[int, int] = {}
         self.erased: list[int] = []
+        self._reset()
+
+    def load(self, image: Path) -> None:
+        """Write an Intel hex file as a programmer does, which erases what it touches, and reset."""
+        segments = [(s.address, bytes(s.data)) for s in BinFile(str(image)).segments]
+        for number, size in enumerate(SECTORS):
+            at = FLASH + 1024 * sum(SECTORS[:number])
+            if any(a < at + 1024 * size and at < a + len(data) for a, data in segments):
+                self._uc.mem_write(at, b"\xff" * (1024 * size))
+        for address, data in segments:
+            self._uc.mem_write(address, data)
+        self._uc.ctl_flush_tb()  # of the code that lay there
         self._reset()
 
     # -- as a socket

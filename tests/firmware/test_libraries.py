@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,20 @@ public class Main {
     }
 }
 """
+
+
+def test_what_jni_finds_by_name_is_kept_by_the_shrinker(shell: CommandLine) -> None:
+    library = new(shell, "android")
+    source = (library / "src/main/cpp/hardtack_jni.c").read_text()
+    rules = (library / "consumer-rules.pro").read_text()
+    assert "consumerProguardFiles 'consumer-rules.pro'" in (library / "build.gradle").read_text()
+    names = set(re.findall(r'FindClass\(env, "(dev/hardtack/[^"]+)"\)', source))
+    assert names == {"dev/hardtack/Model$Port"}
+    for name in names:
+        kept = re.search(rf"-keep class {re.escape(name.replace('/', '.'))} {{([^}}]*)}}", rules)
+        assert kept is not None
+        assert "<init>(int, float, int);" in kept[1]
+    assert re.search(r"class dev\.hardtack\.Model \{\s+native <methods>;", rules)
 
 
 def jni_headers() -> list[str]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bincopy import BinFile
 
 from hardtack_agent.serial_link import Reason
 from hardtack_firmware.boards import boards, find_board
-from hardtack_firmware.build import find_toolchain
+from hardtack_firmware.build import find_toolchain, project_board
 from hardtack_firmware.images import FAMILIES
 from hardtack_runtime.errors import ConfigError
-from tests.digit_bundles import KEY, make_bundle
+from tests.digit_bundles import KEY, STRANGER, make_bundle
 from tests.end_to_end.command import CommandLine, Ran
 from tests.firmware.build import ROOT, monocypher
 from tests.firmware.host import RefusedError
@@ -109,6 +112,72 @@ def test_the_posix_board_runs_the_application_of_the_project(shell: CommandLine)
     assert ran.returncode == 23
 
 
+def test_a_slot_far_from_the_firmware_does_not_make_a_file_of_what_lies_between(
+    shell: CommandLine,
+) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    project = new(shell, "mps2-an386", "--bundle", "digits.htb")
+    said = shell.works("build", "fw", "--with-model").out
+    assert "firmware.bin is without the model" in said
+    out = project / "build" / "mps2-an386"
+    assert (out / "firmware.bin").stat().st_size < 1 << 20
+    image = BinFile(str(out / "firmware.hex"))
+    assert image[0x21000000 : 0x21000000 + len(BUNDLE)] == BUNDLE
+    assert image[0x21200000:0x21202000] == b"\xff" * 0x2000  # the journal
+
+
+def test_what_the_tour_makes_in_a_checkout_is_not_for_git() -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    made = ["board/Makefile", "flash.bin", ".hardtack/pi-1/agent.sock"]
+    ran = subprocess.run(
+        ["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.split() == made
+
+
+@pytest.mark.parametrize("setting", ["0x10000", "0x10000 # for two models", "64K", "65536u"])
+def test_memory_for_a_model_is_written_as_people_write_sizes(
+    shell: CommandLine, setting: str
+) -> None:
+    project = new(shell, "posix")
+    path = project / "project.mk"
+    path.write_text(re.sub(r"POOL_SIZE \?= .*", f"POOL_SIZE ?= {setting}", path.read_text()))
+    assert project_board(project).pool == 65536
+    (project / "app" / "main.c").write_text(
+        "typedef char right[HT_POOL_SIZE == 65536 ? 1 : -1];\nint main(void) { return 0; }\n"
+    )
+    objects = ["build/posix/main.o", "OUT=build/posix"]
+    subprocess.run(["make", "-s", *objects], cwd=project, check=True)
+
+
+def test_a_size_that_is_none_is_named(shell: CommandLine) -> None:
+    project = new(shell, "posix")
+    path = project / "project.mk"
+    path.write_text(re.sub(r"POOL_SIZE \?= .*", "POOL_SIZE ?= lots", path.read_text()))
+    assert "'lots' is no size" in shell.run("build", "fw").refused("HT108", 2)
+
+
+def test_a_python_in_a_folder_with_spaces_runs_zig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "my $tools" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(sys, "executable", str(python))
+    has = {"make": "/bin/make"}
+    monkeypatch.setattr(shutil, "which", has.get)
+    toolchain = find_toolchain(find_board("stm32f4"))
+    assert [word.split("=")[0] for word in toolchain.variables] == ["TOOLCHAIN", "ZIG", "HOSTCC"]
+    rule = "all:\n\t@$(ZIG) x\n\t@$(HOSTCC)\n"
+    words = ["make", "-f", "-", *toolchain.variables]
+    ran = subprocess.run(words, input=rule, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["-m ziglang x", "-m ziglang cc"]
+
+
 def test_only_the_operators_of_its_models_are_in_it(
     shell: CommandLine, tmp_path: Path, machine: list[Machine]
 ) -> None:
@@ -194,6 +263,35 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
     before = left(shell)
     assert said in refuses(shell, *words).refused(code, status)
     assert left(shell) == before
+
+
+@pytest.mark.parametrize(
+    ("board", "bundle", "code", "status"),
+    [
+        pytest.param("stm32f4", make_bundle(hardware="linux"), "HT501", 4, id="hardware"),
+        pytest.param("android", make_bundle(hardware="linux"), "HT501", 4, id="library"),
+        pytest.param("stm32f4", make_bundle(key=STRANGER), "HT701", 6, id="key"),
+        pytest.param("zephyr", make_bundle(key=STRANGER), "HT701", 6, id="key of a library"),
+    ],
+)
+def test_a_model_that_the_board_would_refuse_is_not_taken(
+    shell: CommandLine, board: str, bundle: bytes, code: str, status: int
+) -> None:
+    (shell.here / "bad.htb").write_bytes(bundle)
+    before = left(shell)
+    refuses(shell, board, "--bundle", "bad.htb").refused(code, status)
+    assert left(shell) == before
+    if board != "stm32f4":
+        return
+    project = new(shell, board, "--bundle", "digits.htb")
+    shell.run("build", "fw", "--bundle", "bad.htb").refused(code, status)
+    assert [path.name for path in (project / "models").iterdir()] == ["digits.htb"]
+
+
+def test_two_models_that_would_become_one_file_are_refused(shell: CommandLine) -> None:
+    (shell.here / "digits.bin").write_bytes(make_bundle("2.0.0"))
+    words = ("posix", "--bundle", "digits.htb", "--bundle", "digits.bin")
+    assert "two files of the same name" in refuses(shell, *words).refused("HT104", 2)
 
 
 def test_a_full_disk_leaves_no_half_of_a_project(shell: CommandLine) -> None:

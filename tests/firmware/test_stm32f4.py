@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from hardtack_agent.serial_link import Reason
-from tests.digit_bundles import make_bundle
-from tests.firmware.build import firmware
+from tests.digit_bundles import KEY, make_bundle
+from tests.end_to_end.command import CommandLine
+from tests.firmware.build import firmware, monocypher
 from tests.firmware.host import Host, RefusedError
 from tests.firmware.stm32f4_machine import CHIP_ID, Stm32F4
 from tests.firmware.test_qemu import differing
@@ -29,3 +31,23 @@ def test_an_stm32f4_installs_updates_and_refuses() -> None:
     assert (status.active, status.floor) == (1, (1, 2, 0))
     assert set(chip.erased) <= {1, 2, 6, 9}
     assert {6, 9} <= set(chip.erased)
+
+
+def test_a_model_that_comes_with_the_firmware_replaces_what_the_board_ran(tmp_path: Path) -> None:
+    """Its journal said that slot A holds 2.0.0, and that nothing older may come."""
+    chip = Stm32F4(firmware("stm32f4", "arm-none-eabi-gcc"))
+    host = Host(cast(Any, chip), timeout_s=60.0)
+    assert host.install(make_bundle("2.0.0")).floor == (2, 0, 0)
+    shell = CommandLine(tmp_path, tmp_path)
+    keys = shell.home / "config" / "hardtack" / "keys"
+    keys.mkdir(parents=True)
+    KEY.save(keys / "default.key")
+    older = make_bundle("1.0.0", ballast=20)
+    (tmp_path / "digits.htb").write_bytes(older)
+    shell.works("firmware", "new", "stm32f4", "fw", "--monocypher", str(monocypher()))
+    built = shell.works("build", "fw", "--with-model", "--bundle", "digits.htb", "--json").document
+    assert built["bin_is_whole"]
+    chip.load(tmp_path / "fw/build/stm32f4/firmware.hex")
+    status = host.status()
+    assert (status.active, status.running, status.floor) == (0, 0, (1, 0, 0))
+    assert differing(host, older, 2) == 0

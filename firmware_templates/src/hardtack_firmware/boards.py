@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hardtack_runtime.errors import ConfigError
 
+_PLACES = {"SLOTS_AT", "SLOTS_SIZE", "JOURNAL_AT", "JOURNAL_SIZE"}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
@@ -44,6 +45,19 @@ class Board:
         default = "arm-none-eabi-" if "CPU" in self.variables else ""
         return self.variables.get("CROSS", default) + ("gcc" if self.flash else "cc")
 
+    @property
+    def journal(self) -> tuple[int, int] | None:
+        """Where both units of its journal begin, and their bytes; None when board.mk has neither.
+
+        Unless JOURNAL_AT and JOURNAL_SIZE say other, it is the rest of SLOTS_SIZE.
+        """
+        size = {name: read_size(text) for name, text in self.variables.items() if name in _PLACES}
+        if not size.keys() >= {"SLOTS_AT", "SLOTS_SIZE"}:
+            return None
+        at = size.get("JOURNAL_AT", size["SLOTS_AT"] + 2 * self.slot)
+        length = size.get("JOURNAL_SIZE", size["SLOTS_SIZE"] - 2 * self.slot)
+        return (at, length) if length > 0 else None
+
 
 def templates_dir() -> Path:
     """Return the folder of the C source: `core`, `ports`, `app`, `Makefile`."""
@@ -53,18 +67,22 @@ def templates_dir() -> Path:
 def make_variables(text: str) -> dict[str, str]:
     """Return the variables that a makefile sets, unexpanded; the first line of each counts."""
     found: dict[str, str] = {}
-    for match in re.finditer(r"^(\w+) *[:?]?= *(.*?) *$", text, re.MULTILINE):
+    line = r"^(\w+)[ \t]*[:?]?=[ \t]*([^#\n]*?)[ \t]*(?:#.*)?$"
+    for match in re.finditer(line, text, re.MULTILINE):
         found.setdefault(match[1], match[2])
     return found
 
 
 def read_size(text: str) -> int:
-    """Return a size as makefiles and linkers write it: 0x400, 1024, 1K."""
-    return (
-        int(text.rstrip("KM"), 0) * _UNITS[text.lstrip("0123456789")]
-        if text[-1:] in "KM"
-        else int(text, 0)
-    )
+    """Return a size as makefiles, linkers and C write it: 0x400, 1024, 1K, 1024u.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)([KM]?)[uUlL]*", text)
+    if match is None:
+        raise ValueError(f"{text!r} is no size: write 65536, 0x10000 or 64K")
+    return int(match[1], 0) * _UNITS[match[2]]
 
 
 def read_board(folder: Path) -> Board:

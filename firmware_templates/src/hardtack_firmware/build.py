@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hardtack_firmware.boards import Board, make_variables, read_board
-from hardtack_firmware.generate import Model, write_generated
+from hardtack_firmware.boards import Board, make_variables, read_board, read_size
+from hardtack_firmware.generate import KEYS, Model, check_models, read_keys, write_generated
 from hardtack_firmware.project import SETTINGS
 from hardtack_runtime.errors import ConfigError, GateError, HardtackError, UnsupportedOpError
 
@@ -65,7 +66,7 @@ def project_board(folder: Path) -> Board:
     try:
         settings = make_variables((folder / SETTINGS).read_text(encoding="utf-8"))
         board = read_board(folder / "ports" / settings["BOARD"])
-        return replace(board, pool=int(settings.get("POOL_SIZE", board.pool)))
+        return replace(board, pool=_pool(settings, board))
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(
             "HT108", str(folder), f"holds no firmware project ({_short(error)})",
@@ -73,10 +74,30 @@ def project_board(folder: Path) -> Board:
         ) from error  # fmt: skip
 
 
+def _pool(settings: dict[str, str], board: Board) -> int:
+    return read_size(settings["POOL_SIZE"]) if "POOL_SIZE" in settings else board.pool
+
+
 def _short(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}"
     return f"{SETTINGS}: {error}"
+
+
+def project_keys(folder: Path) -> list[bytes]:
+    """Return the raw public keys in a project.
+
+    Raises:
+        ConfigError: HT108, its key file is not as `hardtack firmware new` writes it.
+    """
+    path = folder / "generated" / KEYS
+    found = read_keys(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if not found:
+        raise ConfigError(
+            "HT108", str(path), "holds no public keys, so none can be compared with a bundle's",
+            "make the project anew with `hardtack firmware new` and take your app/ along",
+        )  # fmt: skip
+    return found
 
 
 def find_toolchain(board: Board) -> Toolchain:
@@ -89,9 +110,7 @@ def find_toolchain(board: Board) -> Toolchain:
         raise ConfigError("HT105", "make", "is not installed", "install GNU make")
     if shutil.which(board.compiler) is not None:
         return Toolchain("gcc", ())
-    zig = shutil.which("zig")
-    if importlib.util.find_spec("ziglang") is not None:
-        zig = f"{sys.executable} -m ziglang"
+    zig = _zig()
     if zig is None:
         raise ConfigError(
             "HT105", board.compiler, f"no compiler for {board.name} is installed",
@@ -101,8 +120,25 @@ def find_toolchain(board: Board) -> Toolchain:
     return Toolchain("zig", ("TOOLCHAIN=zig", f"ZIG={zig}", *host))
 
 
+def _zig() -> str | None:
+    """Return the words that run zig, as a makefile takes them."""
+    if importlib.util.find_spec("ziglang") is not None:
+        words = [sys.executable, "-m", "ziglang"]
+    elif (found := shutil.which("zig")) is not None:
+        words = [found]
+    else:
+        return None
+    return shlex.join(words).replace("$", "$$")
+
+
 def use_models(folder: Path, models: Sequence[Model]) -> None:
-    """Let a project run these models and no others."""
+    """Let a project run these models and no others.
+
+    Raises:
+        ConfigError: HT108, the folder holds no project.
+        GateError, TrustError: HT501, HT701, HT702, the board would refuse one.
+    """
+    check_models(models, project_keys(folder), project_board(folder).hardware)
     kept = folder / "models"
     kept.mkdir(exist_ok=True)
     for model in models:

@@ -7,7 +7,12 @@ them in any order. Source: microsoft/uf2, README.md and utils/uf2families.json.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bincopy import BinFile
 
 FAMILIES = {
     "RP2040": 0xE48BFF56,
@@ -16,6 +21,9 @@ FAMILIES = {
     "NRF52840": 0xADA52840,
 }
 """UF2 family ids by name, as board.mk names them in UF2_FAMILY."""
+
+LARGEST_BIN = 16 << 20
+"""Bytes; no microcontroller's own flash is larger."""
 
 _START, _SECOND, _END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
 _HAS_FAMILY = 0x00002000
@@ -53,21 +61,33 @@ def uf2(segments: Segments, family: int) -> bytes:
     return b"".join(blocks)
 
 
-def write_images(elf: Path, family: str | None, more: Segments) -> list[Path]:
-    """Write firmware.bin, firmware.hex and, for a UF2 family, firmware.uf2; return their paths.
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What was written.
+
+    Attributes:
+        paths: The files.
+        bin_is_whole: False: firmware.bin holds the firmware alone, as what was to be loaded besides
+            lies too far away for a file that has every byte between.
+    """
+
+    paths: tuple[Path, ...]
+    bin_is_whole: bool
+
+
+def write_images(elf: Path, family: str | None, more: Segments) -> Images:
+    """Write firmware.bin, firmware.hex and, for a UF2 family, firmware.uf2.
 
     Args:
         elf: The firmware; the images go beside it.
         family: One of FAMILIES.
         more: What is to be loaded besides.
     """
-    import bincopy
-
-    segments = sorted([*read_segments(elf), *more])
-    image = bincopy.BinFile()
-    for address, data in segments:
-        image.add_binary(data, address=address)
-    contents = {".bin": bytes(image.as_binary(padding=b"\xff")), ".hex": image.as_ihex().encode()}
+    firmware = read_segments(elf)
+    segments = sorted([*firmware, *more])
+    bin_is_whole = _span(segments) <= LARGEST_BIN
+    flat = _binfile(segments if bin_is_whole else firmware).as_binary(padding=b"\xff")
+    contents = {".bin": bytes(flat), ".hex": _binfile(segments).as_ihex().encode()}
     if family is not None:
         contents[".uf2"] = uf2(segments, FAMILIES[family])
     written = []
@@ -75,4 +95,17 @@ def write_images(elf: Path, family: str | None, more: Segments) -> list[Path]:
         path = elf.with_suffix(suffix)
         path.write_bytes(data)
         written.append(path)
-    return written
+    return Images(tuple(written), bin_is_whole)
+
+
+def _span(segments: Segments) -> int:
+    return max(at + len(data) for at, data in segments) - min(at for at, _ in segments)
+
+
+def _binfile(segments: Segments) -> BinFile:
+    from bincopy import BinFile
+
+    image = BinFile()
+    for address, data in segments:
+        image.add_binary(data, address=address)
+    return image

@@ -12,6 +12,7 @@ from hardtack_firmware.generate import (
     NOTE,
     OPERATORS,
     Model,
+    check_models,
     keys_source,
     write_generated,
 )
@@ -22,11 +23,21 @@ from hardtack_runtime.operator_table import table_source
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of library: what it is, and what fills its folder beside its template."""
+    """A kind of library.
+
+    Attributes:
+        title: What it is.
+        template: Its folder in `libraries`.
+        fill: What fills its folder beside its template.
+        verifies: Whether it takes only bundles that the keys signed.
+        hardware: Class of device it takes bundles for; None: the user's build says.
+    """
 
     title: str
     template: str
     fill: Callable[[Path, Ingredients], None]
+    verifies: bool = True
+    hardware: str | None = None
 
 
 def new_library(name: str, folder: Path, given: Ingredients) -> None:
@@ -34,9 +45,12 @@ def new_library(name: str, folder: Path, given: Ingredients) -> None:
 
     Raises:
         ConfigError: HT106, the folder is there already.
+        GateError, TrustError: HT501, HT701, HT702, it would refuse a model.
         OSError: it cannot be written; nothing is left then.
     """
     kind = KINDS[name]
+    if kind.verifies:
+        check_models(given.models, given.keys, kind.hardware)
     with whole_folder(folder) as part:
         template = templates_dir() / "libraries" / kind.template
         copy_tree(template, part)
@@ -90,8 +104,13 @@ def model_header(model: Model | None) -> str:
 
 
 KINDS = {
-    "android": Kind("a Gradle module for Android: Java class, JNI, C", "android", _fill_android),
-    "arduino": Kind("an Arduino library of the runtime", "arduino", _fill_arduino),
-    "platformio": Kind("the same library for PlatformIO", "arduino", _fill_arduino),
+    "android": Kind(
+        "a Gradle module for Android: Java class, JNI, C",
+        "android",
+        _fill_android,
+        hardware="android",
+    ),
+    "arduino": Kind("an Arduino library of the runtime", "arduino", _fill_arduino, verifies=False),
+    "platformio": Kind("the same library for PlatformIO", "arduino", _fill_arduino, verifies=False),
     "zephyr": Kind("a Zephyr module: runtime, slots, protocol", "zephyr", _fill_sources),
 }

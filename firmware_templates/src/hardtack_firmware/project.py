@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardtack_firmware.boards import Board, templates_dir
-from hardtack_firmware.generate import KEYS, Model, keys_source, write_generated
+from hardtack_firmware.generate import KEYS, Model, check_models, keys_source, write_generated
 from hardtack_firmware.monocypher import FILES
 from hardtack_runtime import csrc_dir
 from hardtack_runtime.errors import ConfigError
@@ -57,8 +57,10 @@ def new_project(board: Board, folder: Path, given: Ingredients) -> None:
 
     Raises:
         ConfigError: HT106, the folder is there already.
+        GateError, TrustError: HT501, HT701, HT702, the board would refuse a model.
         OSError: it cannot be written; nothing is left then.
     """
+    check_models(given.models, given.keys, board.hardware)
     with whole_folder(folder) as part:
         copy_sources(part, given.monocypher)
         templates = templates_dir()

@@ -38,13 +38,15 @@ def test_uf2_tells_every_byte_where_it_belongs_and_fills_pages_with_zeros() -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0x400", 1024), ("16K", 16384), ("4M", 4 << 20), ("77", 77)]
+    ("text", "size"),
+    [("0x400", 1024), ("16K", 16384), ("4M", 4 << 20), ("77", 77), ("0x10K", 16384), ("8u", 8)],
 )
 def test_sizes_are_read_as_linkers_write_them(text: str, size: int) -> None:
     assert read_size(text) == size
 
 
 def test_the_first_line_that_sets_a_variable_counts() -> None:
+    assert make_variables("A = 0x10 # sixteen\nB := #\n") == {"A": "0x10", "B": ""}
     assert make_variables("A := 1\nB ?= x y \nA = 2\n#C := 3\n") == {"A": "1", "B": "x y"}
 
 

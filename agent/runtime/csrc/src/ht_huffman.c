@@ -59,7 +59,7 @@ ht_status ht_huffman_check(const uint8_t *table, size_t size) {
 #else
 #define ENTRY(symbol, length) ((uint32_t)(symbol) << 16 | (length) << 12 | 1u << 8 | (length))
 /* The first code of an entry, as symbol << 8 | length. */
-#define FIRST_OF(entry) ((entry) >> 8 & 0xFF00u) | ((entry) >> 12 & 15u)
+#define FIRST_OF(entry) (((entry) >> 8 & 0xFF00u) | ((entry) >> 12 & 15u))
 #endif
 
 /* Put a second code behind the first where it fits the look-up, too. */
@@ -269,8 +269,11 @@ HT_INLINE uint32_t shift_out(uint32_t window, uint32_t bits) {
 #endif
 }
 
-/* Write the symbols of an entry, the second perhaps for nothing: machines here are little-endian.
- */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error hardtack needs a little-endian processor
+#endif
+
+/* Write the symbols of an entry, the second perhaps for nothing. */
 HT_INLINE void store_symbols(uint32_t entry, int8_t *out) {
     const uint16_t symbols = (uint16_t)(entry >> 16);
     memcpy(out, &symbols, sizeof symbols);

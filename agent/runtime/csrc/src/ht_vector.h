@@ -69,6 +69,8 @@
 #endif
 #endif
 
+HT_STATIC_ASSERT(a_window_is_whole_vectors, HT_WINDOW_TAPS > 0 && HT_WINDOW_TAPS % 16 == 0);
+
 /* out[0..lanes) = the output codes of acc[0..lanes), the accumulators of channels first... */
 void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t first, int32_t lanes,
                   int8_t *out);
@@ -76,8 +78,9 @@ void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t firs
 #if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
 #include "ht_vector_mve.h"
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' &&    \
-    defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(HT_PORTABLE)
-/* Unoptimised, compilers lack the registers for its assembly. */
+    defined(__GNUC__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_UNALIGNED) &&              \
+    !defined(HT_PORTABLE)
+/* Unoptimised, compilers lack the registers for its assembly, which loads weights unaligned. */
 #include "ht_vector_dsp.h"
 #else
 #include "ht_vector_c.h"

@@ -10,6 +10,9 @@
 typedef int16_t ht_tap;
 typedef int32_t __attribute__((may_alias)) ht_tap_pair;
 
+/* The second pixel's window is reached by an LDRD with a constant, at most 1020. */
+HT_STATIC_ASSERT(a_second_window_is_in_reach, HT_WINDOW_TAPS <= 510);
+
 /* Four codes from any address: the processor loads unaligned words. */
 HT_INLINE int32_t ht_load4(const int8_t *p) {
     int32_t word;

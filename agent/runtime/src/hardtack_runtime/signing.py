@@ -116,6 +116,17 @@ class VerifyKey:
             raise TrustError("HT704", str(path), f"holds a {type(key).__name__}, not Ed25519")
         return cls(key)
 
+    @classmethod
+    def from_raw(cls, raw: bytes) -> VerifyKey:
+        """Return the public key of 32 raw bytes.
+
+        Raises:
+            ValueError: they are not 32.
+        """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        return cls(Ed25519PublicKey.from_public_bytes(raw))
+
     def save(self, path: Path) -> None:
         """Write the key as PEM."""
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat

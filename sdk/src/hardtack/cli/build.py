@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hardtack_firmware.build import Built
+    from hardtack_firmware.images import Images, Segments
     from hardtack_firmware.sizes import Part, Report
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -45,7 +46,6 @@ def command(
     """
     from hardtack.cli.firmware import read_models
     from hardtack_firmware.build import build, project_board, use_models
-    from hardtack_firmware.images import write_images
     from hardtack_firmware.sizes import measure
     from hardtack_firmware.upload import upload
 
@@ -53,40 +53,63 @@ def command(
     if bundles:
         use_models(folder, read_models(bundles))
     built = build(folder)
-    files = [built.elf]
-    more = [_first_model(built)] if with_model else []
-    if built.board.flash:
-        files += write_images(built.elf, built.board.variables.get("UF2_FAMILY"), more)
+    images = _write_images(built, with_model)
     report = measure(built)
-    loaded = None
-    if wants_upload or drive:
-        loaded = upload(built.board, built.elf, drive).by
+    loaded = upload(built.board, built.elf, drive).by if wants_upload or drive else None
     if as_json:
-        about = {
-            "board": built.board.name, "compiler": built.toolchain,
-            "files": [str(path) for path in files], "uploaded_by": loaded,
-        }  # fmt: skip
-        click.echo(json.dumps(about | report.as_document(), indent=1))
-        return
-    _print(built, report)
-    click.echo(f"wrote {built.elf.parent}: {', '.join(path.name for path in files)}")
-    if loaded:
-        click.echo(f"loaded by {loaded}")
+        _print_json(built, images, report, loaded)
+    else:
+        _print(built, report)
+        _print_files(built, images, loaded)
 
 
-def _first_model(built: Built) -> tuple[int, bytes]:
-    """Return where slot A lies, and what goes there: a board without a journal tries it."""
+def _write_images(built: Built, with_model: bool) -> Images:
+    from hardtack_firmware.images import Images, write_images
+
+    more = _factory_model(built) if with_model else []
+    if not built.board.flash:
+        return Images((), bin_is_whole=True)
+    return write_images(built.elf, built.board.variables.get("UF2_FAMILY"), more)
+
+
+def _factory_model(built: Built) -> Segments:
+    """Return slot A with the model and an erased journal: a board without one tries slot A.
+
+    The journal that a board has would send it to the slot that was active before.
+    """
     from hardtack_firmware.boards import read_size
     from hardtack_runtime.errors import ConfigError
 
-    where = built.board.variables.get("SLOTS_AT")
-    if where is None or len(built.models) != 1:
+    journal = built.board.journal
+    if not built.board.flash or journal is None or len(built.models) != 1:
         found = ", ".join(model.path.name for model in built.models) or "none"
         raise ConfigError(
-            "HT104", "--with-model", f"needs a board with flash and one model, not {found}",
+            "HT104", "--with-model",
+            f"needs a board with flash, whose board.mk says where the journal is, and one model, "
+            f"not {found}",
             "name the model with --bundle",
         )  # fmt: skip
-    return read_size(where), built.models[0].data
+    at, size = journal
+    slot = read_size(built.board.variables["SLOTS_AT"])
+    return [(slot, built.models[0].data), (at, b"\xff" * size)]
+
+
+def _print_json(built: Built, images: Images, report: Report, loaded: str | None) -> None:
+    about = {
+        "board": built.board.name, "compiler": built.toolchain,
+        "files": [str(path) for path in (built.elf, *images.paths)],
+        "bin_is_whole": images.bin_is_whole, "uploaded_by": loaded,
+    }  # fmt: skip
+    click.echo(json.dumps(about | report.as_document(), indent=1))
+
+
+def _print_files(built: Built, images: Images, loaded: str | None) -> None:
+    names = ", ".join(path.name for path in (built.elf, *images.paths))
+    click.echo(f"wrote {built.elf.parent}: {names}")
+    if not images.bin_is_whole:
+        click.echo("firmware.bin is without the model, whose slot is far away; firmware.hex has it")
+    if loaded:
+        click.echo(f"loaded by {loaded}")
 
 
 def _print(built: Built, report: Report) -> None:

@@ -115,16 +115,17 @@ def read_models(paths: tuple[Path, ...]) -> list[Model]:
 
     Raises:
         BundleError: HT211 or HT212, one is none.
-        ConfigError: HT104, two have the same file name.
+        ConfigError: HT104, two have the same file name, or would have as .htb.
     """
     from hardtack_firmware.generate import Model
 
-    if len({path.name for path in paths}) < len(paths):
+    kept = [path.with_suffix(".htb") for path in paths]
+    if len({path.name for path in kept}) < len(kept):
         raise ConfigError("HT104", "--bundle", "two files of the same name", "rename one")
     models = []
-    for path in paths:
+    for path, as_htb in zip(paths, kept, strict=True):
         with named(path):
-            models.append(Model.read(path.with_suffix(".htb"), read_bundle(path)))
+            models.append(Model.read(as_htb, read_bundle(path)))
     return models
 
 

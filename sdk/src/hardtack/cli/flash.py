@@ -7,13 +7,17 @@ import time
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hardtack.files import named, read_bundle
 from hardtack.fleet.settings import fleet_options, settle
 from hardtack_runtime.errors import DeviceError
+
+if TYPE_CHECKING:
+    from hardtack_agent.serial_messages import StatusReply
+    from hardtack_agent.serial_session import Session
 
 
 @click.command("flash")
@@ -37,14 +41,11 @@ def command(bundle: Path, device: str, baud: int | None, as_json: bool, **flags:
     """
     from hardtack.keystore import own_keyring
     from hardtack.serial_ports import find
-    from hardtack_agent.serial_link import LinkError
-    from hardtack_agent.serial_refusal import RefusedError
-    from hardtack_runtime.bundle import unpack, verify
+    from hardtack_runtime.bundle import verify
 
     data = read_bundle(bundle)
     with named(bundle):
         header = verify(data, own_keyring())
-        layers = unpack(data).manifest.layers
     with (
         _Progress(as_json) as progress,
         find(device, baud, progress.say, partial(settle, **flags)) as session,
@@ -53,13 +54,7 @@ def command(bundle: Path, device: str, baud: int | None, as_json: bool, **flags:
         with named(bundle):
             verify(data, own_keyring(), about.hardware)
         begun = time.monotonic()
-        try:
-            status = session.install(data, again=True, layers=layers, progress=progress.update)
-            vectors = session.golden(layers)
-        except RefusedError as refused:
-            raise session.explain(refused.reason, refused.detail, layers) from refused
-        except LinkError as error:
-            raise DeviceError("HT616", session.where, str(error)) from error
+        status, vectors = _install(session, data, progress)
         seconds = time.monotonic() - begun
     slot = "AB"[status.running]
     if as_json:
@@ -73,6 +68,22 @@ def command(bundle: Path, device: str, baud: int | None, as_json: bool, **flags:
         return
     click.echo(f"{session.where}  {about.hardware}  {about.firmware}")
     click.echo(f"runs {header.release} from slot {slot}; {vectors} golden vectors: same bits")
+
+
+def _install(session: Session, data: bytes, progress: _Progress) -> tuple[StatusReply, int]:
+    """Send the bundle; return what the board says then, and how many golden vectors it replayed."""
+    from hardtack_agent.serial_link import LinkError
+    from hardtack_agent.serial_refusal import RefusedError
+    from hardtack_runtime.bundle import unpack
+
+    layers = unpack(data).manifest.layers
+    try:
+        status = session.install(data, again=True, layers=layers, progress=progress.update)
+        return status, session.golden(layers)
+    except RefusedError as refused:
+        raise session.explain(refused.reason, refused.detail, layers) from refused
+    except LinkError as error:
+        raise DeviceError("HT616", session.where, str(error)) from error
 
 
 class _Progress:
