@@ -73,7 +73,9 @@ def test_a_slot_file_that_rots_does_not_blame_the_bundle(bench: Bench) -> None:
     job = bench.push(bundle, (1, 0, 0))
     until(lambda: bench.board.updater.saved.phase is Phase.TRIAL, why="the download")
     path = bench.board.store.slot_path("digits", "a")
-    path.write_bytes(bundle[:-1] + bytes([bundle[-1] ^ 1]))
+    rotten = bytearray(bundle)
+    rotten[170] ^= 1  # in the signature: the board would blame the bundle
+    path.write_bytes(rotten)
     bench.cable.plug()
     ended = bench.result(job)
     assert (ended.state, ended.code) == ("failed", "HT702")
