@@ -50,6 +50,7 @@ function boot() {
   connected = false;
   chip.sram.set(boot2, BOOT2_AT - 0x20000000);
   chip.core.VTOR = 0;
+  chip.core.enabledInterrupts = 0;
   chip.core.SP = 0x20042000;
   chip.core.LR = 0;
   chip.core.PC = BOOT2_AT;
@@ -120,6 +121,8 @@ const incoming = [];
 chip.uart[0].onByte = (byte) => line && line.write(Buffer.from([byte]));
 
 const NANOS = 8;
+const BYTE_NANOS = 86806; // 10 bits at 115200 baud
+let free = 0; // when the line is
 function run() {
   for (let i = 0; i < 200000; i++) {
     chip.clock.tick(chip.core.executeInstruction() * NANOS);
@@ -127,7 +130,11 @@ function run() {
       resets = false;
       boot();
     }
-    if (incoming.length && !chip.uart[0].rxFIFO.full) chip.uart[0].feedByte(incoming.shift());
+    if (incoming.length && chip.clock.nanos >= free) {
+      free = chip.clock.nanos + BYTE_NANOS;
+      const byte = incoming.shift();
+      if (!chip.uart[0].rxFIFO.full) chip.uart[0].feedByte(byte); // else it is lost
+    }
   }
   setImmediate(run);
 }

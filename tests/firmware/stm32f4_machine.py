@@ -23,6 +23,10 @@ KEYS = (0x45670123, 0xCDEF89AB)
 LOCK, START = 1 << 31, 1 << 16
 STEPS = 200_000
 INSTRUCTIONS_PER_US = 100
+STEPS_PER_BYTE = 1000  # of the line; a read of the timer is 1 us too, so 50 ms are some 400 bytes
+UART_IRQ = 37
+RETURN_AT = 0x1FFF7F00  # where an interrupt's handler returns to
+FRAME_SIZE = 104  # what the processor pushes, with its floating-point registers
 
 
 class BreachError(Exception):
@@ -66,6 +70,9 @@ class Stm32F4:
         self._control = LOCK
         self._resets = False
         self._clock: dict[int, int] = {}
+        self._uart = self._nvic = 0
+        self._received: int | None = None
+        self._overrun = False
         self.erased: list[int] = []
         self._reset()
 
@@ -83,7 +90,7 @@ class Stm32F4:
 
     # -- as a socket
     def sendall(self, data: bytes) -> None:
-        """Put bytes on the line; the chip has room for one, so they wait here."""
+        """Put bytes on the line, which takes its time; what the chip does not read it loses."""
         self._to_chip.extend(data)
 
     def settimeout(self, seconds: float) -> None:
@@ -99,24 +106,56 @@ class Stm32F4:
         raise TimeoutError
 
     def _run(self) -> None:
-        pc = self._uc.reg_read(self._const.UC_ARM_REG_PC)
+        steps = STEPS_PER_BYTE if self._to_chip else STEPS
+        self._go(self._uc.reg_read(self._const.UC_ARM_REG_PC), 0, steps)
+        self._time += steps // INSTRUCTIONS_PER_US
+        if self._resets:
+            self._resets = False
+            self._reset()
+        elif self._to_chip:
+            self._arrive(self._to_chip.popleft())
+
+    def _go(self, pc: int, until: int, steps: int) -> None:
         try:
-            self._uc.emu_start(pc | 1, 0, count=STEPS)
+            self._uc.emu_start(pc | 1, until, count=steps)
         except self._error as error:
             at = self._uc.reg_read(self._const.UC_ARM_REG_PC)
             raise BreachError(f"{self._breach or error}, pc {at:#x}") from error
         if self._breach:
             raise BreachError(self._breach)
-        self._time += STEPS // INSTRUCTIONS_PER_US
-        if self._resets:
-            self._resets = False
-            self._reset()
+
+    def _arrive(self, byte: int) -> None:
+        """A byte is there: where the one before was not read it is lost (RM0090, 30.3.3)."""
+        if self._uart & 0x2004 != 0x2004:  # off
+            return
+        self._overrun |= self._received is not None
+        if self._received is None:
+            self._received = byte
+        enabled = self._uart & 1 << 5 and self._nvic & 1 << UART_IRQ % 32
+        if enabled and not self._uc.reg_read(self._const.UC_ARM_REG_PRIMASK):
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Run the handler on the stack in use; the processor keeps what it interrupts."""
+        const, kept = self._const, self._uc.context_save()
+        entry = self._uc.mem_read(FLASH + 4 * (16 + UART_IRQ), 4)
+        stack = self._uc.reg_read(const.UC_ARM_REG_SP) - FRAME_SIZE & ~7
+        self._uc.mem_write(stack, b"\xa5" * FRAME_SIZE)
+        self._uc.reg_write(const.UC_ARM_REG_SP, stack)
+        self._uc.reg_write(const.UC_ARM_REG_LR, RETURN_AT | 1)
+        self._uc.reg_write(const.UC_ARM_REG_ITSTATE, 0)
+        self._go(int.from_bytes(entry, "little"), RETURN_AT, 1000)
+        if self._uc.reg_read(const.UC_ARM_REG_PC) != RETURN_AT:
+            raise BreachError("the handler does not return")
+        self._uc.context_restore(kept)
 
     def _reset(self) -> None:
         """The vectors are read through address 0, which is flash after a reset."""
         stack, start = (int.from_bytes(self._uc.mem_read(FLASH + at, 4), "little") for at in (0, 4))
         self._control, self._keys = LOCK, []
         self._clock.clear()
+        self._uart = self._nvic = 0
+        self._received, self._overrun = None, False
         self._uc.reg_write(self._const.UC_ARM_REG_SP, stack)
         self._uc.reg_write(self._const.UC_ARM_REG_PC, start)
 
@@ -169,14 +208,19 @@ class Stm32F4:
     # -- the rest
     def _read_uart(self, _: Any, offset: int, size: int, __: Any) -> int:
         if offset == 0:
-            return 1 << 7 | (1 << 5 if self._to_chip else 0)
-        return self._to_chip.popleft() if offset == 4 and self._to_chip else 0
+            return 1 << 7 | (self._received is not None) << 5 | self._overrun << 3
+        if offset != 4:
+            return 0
+        byte, self._received, self._overrun = self._received or 0, None, False
+        return byte
 
     def _write_uart(self, _: Any, offset: int, size: int, value: int, __: Any) -> None:
         if offset == 4:
             self._from_chip.append(value & 0xFF)
         elif offset == 8 and value != 729:  # 84 MHz / 115200
             self._stop(f"USART_BRR {value}")
+        elif offset == 12:
+            self._uart = value
 
     def _read_timer(self, _: Any, offset: int, size: int, __: Any) -> int:
         self._time += 1
@@ -189,7 +233,9 @@ class Stm32F4:
         return 0
 
     def _write_system(self, _: Any, offset: int, size: int, value: int, __: Any) -> None:
-        if offset == 0xD0C and value == 0x05FA0004:
+        if offset == 0x100 + UART_IRQ // 32 * 4:
+            self._nvic |= value
+        elif offset == 0xD0C and value == 0x05FA0004:
             self._resets = True
             self._uc.emu_stop()
 

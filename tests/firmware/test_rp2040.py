@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from hardtack_agent.serial_link import Reason
+from hardtack_agent.serial_link import Reason, Type
+from hardtack_agent.serial_messages import Hello
 from hardtack_firmware.images import read_segments
 from tests.digit_bundles import KEY, make_bundle
 from tests.end_to_end.command import CommandLine
@@ -102,6 +103,20 @@ def test_an_rp2040_boots_installs_updates_and_refuses(host: Host) -> None:
     status = host.install(make_bundle("1.2.0", ballast=30))
     assert (status.active, status.floor) == (1, (1, 2, 0))
     assert 0 < status.stack_used < status.stack_size
+
+
+def test_an_application_that_computes_long_is_updated(tmp_path: Path) -> None:
+    """An interrupt keeps what comes meanwhile: nothing has to be sent again."""
+    image = tmp_path / "busy.bin"
+    image.write_bytes(image_of(firmware("rp2040", "arm-none-eabi-gcc", app=HERE / "busy_main.c")))
+    process = started(image)
+    host = Host(connected(process), timeout_s=20.0)
+    host.listen()
+    host.ask(Type.HELLO, Hello(1, bytes(16)).encode(), tries=1)
+    assert host.install(make_bundle("1.0.0")).running == 0
+    assert host.resends == 0
+    host.line.close()
+    process.communicate(timeout=20)
 
 
 def test_a_model_comes_with_the_firmware(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from hardtack_agent.serial_link import Reason
+from hardtack_agent.serial_link import Reason, Type
+from hardtack_agent.serial_messages import Hello
 from tests.digit_bundles import KEY, make_bundle
 from tests.end_to_end.command import CommandLine
 from tests.firmware.build import firmware, monocypher
@@ -15,10 +16,13 @@ from tests.firmware.host import Host, RefusedError
 from tests.firmware.stm32f4_machine import CHIP_ID, Stm32F4
 from tests.firmware.test_qemu import differing
 
+HERE = Path(__file__).parent
+
 
 def test_an_stm32f4_installs_updates_and_refuses() -> None:
     chip = Stm32F4(firmware("stm32f4", "arm-none-eabi-gcc"))
     host = Host(cast(Any, chip), timeout_s=60.0)
+    host.listen()
     assert host.about.device_id[:12] == CHIP_ID
     first = make_bundle("1.0.0", ballast=80, hardware="cortex-m4")
     status = host.install(first)
@@ -37,6 +41,7 @@ def test_a_model_that_comes_with_the_firmware_replaces_what_the_board_ran(tmp_pa
     """Its journal said that slot A holds 2.0.0, and that nothing older may come."""
     chip = Stm32F4(firmware("stm32f4", "arm-none-eabi-gcc"))
     host = Host(cast(Any, chip), timeout_s=60.0)
+    host.listen()
     assert host.install(make_bundle("2.0.0")).floor == (2, 0, 0)
     shell = CommandLine(tmp_path, tmp_path)
     keys = shell.home / "config" / "hardtack" / "keys"
@@ -48,6 +53,17 @@ def test_a_model_that_comes_with_the_firmware_replaces_what_the_board_ran(tmp_pa
     built = shell.works("build", "fw", "--with-model", "--bundle", "digits.htb", "--json").document
     assert built["bin_is_whole"]
     chip.load(tmp_path / "fw/build/stm32f4/firmware.hex")
+    host.listen()
     status = host.status()
     assert (status.active, status.running, status.floor) == (0, 0, (1, 0, 0))
     assert differing(host, older, 2) == 0
+
+
+def test_an_application_that_computes_long_is_updated() -> None:
+    """An interrupt keeps what comes meanwhile: nothing has to be sent again."""
+    elf = firmware("stm32f4", "arm-none-eabi-gcc", app=HERE / "busy_main.c")
+    host = Host(cast(Any, Stm32F4(elf)), timeout_s=60.0)
+    host.listen()
+    host.ask(Type.HELLO, Hello(1, bytes(16)).encode(), tries=1)
+    assert host.install(make_bundle("1.0.0")).running == 0
+    assert host.resends == 0

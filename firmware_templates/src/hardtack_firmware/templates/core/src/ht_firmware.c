@@ -61,12 +61,16 @@ void ht_firmware_start(void) {
 void ht_firmware_serve(void) {
     static uint32_t last_us;
     uint8_t bytes[32];
+    size_t size = 1;
     keep_time(&last_us);
-    const size_t size = ht_board_read(bytes, sizeof bytes);
-    for (size_t i = 0; i < size; i++) {
-        ht_link_take(&link, bytes[i]);
-        if (link.wants_reset) {
-            reset();
+    /* A whole frame, but not without end. */
+    for (size_t taken = 0; size > 0 && taken < HT_FRAME_ROOM; taken += size) {
+        size = ht_board_read(bytes, sizeof bytes);
+        for (size_t i = 0; i < size; i++) {
+            ht_link_take(&link, bytes[i]);
+            if (link.wants_reset) {
+                reset();
+            }
         }
     }
 }

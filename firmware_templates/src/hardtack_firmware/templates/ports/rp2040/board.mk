@@ -12,6 +12,7 @@ POOL_SIZE_DEFAULT := 196608
 WINDOW := 1
 CPU := -mcpu=cortex-m0plus
 PORT_SOURCES := ports/rp2040/ht_board_rp2040.c ports/rp2040/ht_boot2.c ports/shared/cortex_m.c
+DEFINES := -DHT_UART_IRQ=20
 HEAD_AT := 0x10000000
 HEAD_SIZE := 0x100
 MEMORY_MAP_MORE = -DHEAD_AT=$(HEAD_AT) -DHEAD_SIZE=$(HEAD_SIZE) -DHEAD_SECTION=.boot2 \

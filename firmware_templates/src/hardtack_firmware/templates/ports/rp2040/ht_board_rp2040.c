@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include "ht_receive.h"
+
+void ht_uart_handler(void);
+
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 #define CLEAR_BITS 0x3000u /* alias of a register: what is written as 1 becomes 0 */
 
@@ -28,6 +32,8 @@
 #define UART_BAUD_FRACTION REGISTER(0x40034028u)
 #define UART_LINE REGISTER(0x4003402Cu)
 #define UART_CONTROL REGISTER(0x40034030u)
+#define UART_INTERRUPTS REGISTER(0x40034038u)
+#define NVIC_ENABLE REGISTER(0xE000E100u)
 #define GPIO0_CONTROL REGISTER(0x40014004u)
 #define GPIO1_CONTROL REGISTER(0x4001400Cu)
 
@@ -164,16 +170,21 @@ void ht_board_start(void) {
     UART_BAUD = 6; /* 12 MHz / 16 / 115200 = 6 + 33/64 */
     UART_BAUD_FRACTION = 33;
     UART_LINE = 3u << 5 | 1u << 4;         /* 8 bits, with FIFO */
+    UART_INTERRUPTS = 1u << 4 | 1u << 6;   /* FIFO half full; some in it for 32 bits' time */
     UART_CONTROL = 1u | 1u << 8 | 1u << 9; /* on, send, receive */
+    NVIC_ENABLE = 1u << HT_UART_IRQ;
     find_rom_functions();
 }
 
-size_t ht_board_read(uint8_t *bytes, size_t room) {
-    size_t count = 0;
-    while (count < room && (UART_FLAGS & RX_EMPTY) == 0) {
-        bytes[count++] = (uint8_t)UART_DATA;
+/* Emptying the FIFO clears both interrupts. */
+void ht_uart_handler(void) {
+    while ((UART_FLAGS & RX_EMPTY) == 0) {
+        ht_receive_put((uint8_t)UART_DATA);
     }
-    return count;
+}
+
+size_t ht_board_read(uint8_t *bytes, size_t room) {
+    return ht_receive_take(bytes, room);
 }
 
 void ht_board_write(const uint8_t *bytes, size_t size) {

@@ -92,21 +92,33 @@ void ht_board_stack(uint32_t *used, uint32_t *size) {
 
 typedef void (*vector)(void);
 
-/* Initial stack, reset, then the exceptions; no interrupt is ever enabled. */
+#ifdef HT_UART_IRQ
+void ht_uart_handler(void);
+#define VECTORS (16 + HT_UART_IRQ + 1)
+#else
+#define VECTORS 16
+#endif
+
+/* Initial stack, reset, then the exceptions; the only interrupt ever enabled is a port's
+ * HT_UART_IRQ. */
 __attribute__((section(".vectors"), used))
-const vector ht_vectors[16] = {(vector)(uintptr_t)_stack_top,
-                               ht_reset_handler,
-                               ht_fault_handler,
-                               ht_fault_handler,
-                               ht_fault_handler,
-                               ht_fault_handler,
-                               ht_fault_handler,
-                               0,
-                               0,
-                               0,
-                               0,
-                               ht_fault_handler,
-                               ht_fault_handler,
-                               0,
-                               ht_fault_handler,
-                               ht_fault_handler};
+const vector ht_vectors[VECTORS] = {(vector)(uintptr_t)_stack_top,
+                                    ht_reset_handler,
+                                    ht_fault_handler,
+                                    ht_fault_handler,
+                                    ht_fault_handler,
+                                    ht_fault_handler,
+                                    ht_fault_handler,
+                                    0,
+                                    0,
+                                    0,
+                                    0,
+                                    ht_fault_handler,
+                                    ht_fault_handler,
+                                    0,
+                                    ht_fault_handler,
+                                    ht_fault_handler,
+#ifdef HT_UART_IRQ
+                                    [16 + HT_UART_IRQ] = ht_uart_handler
+#endif
+};

@@ -11,6 +11,7 @@ POOL_SIZE_DEFAULT := 98304
 WINDOW := 1
 CPU := -mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16
 PORT_SOURCES := ports/stm32f4/ht_board_stm32f4.c ports/shared/cortex_m.c
+DEFINES := -DHT_UART_IRQ=37
 HEAD_AT := 0x08000000
 HEAD_SIZE := 0x4000
 MEMORY_MAP_MORE = -DHEAD_AT=$(HEAD_AT) -DHEAD_SIZE=$(HEAD_SIZE) -DHEAD_SECTION=.vectors

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include "ht_receive.h"
+
+void ht_uart_handler(void);
+
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
 #define RCC_CR REGISTER(0x40023800u)
@@ -34,6 +38,8 @@
 #define PLL_READY (1u << 25)
 #define PLL_WAIT 100000u /* reads; it locks within 300 us */
 #define USES_PLL (2u << 2)
+#define NVIC_ENABLE REGISTER(0xE000E100u + HT_UART_IRQ / 32 * 4)
+#define RX_OVERRUN (1u << 3)
 #define RX_READY (1u << 5)
 #define TX_EMPTY (1u << 7)
 #define BAUD 115200u
@@ -142,19 +148,27 @@ void ht_board_start(void) {
     GPIOA_AFRH = (GPIOA_AFRH & ~0xFF0u) | 0x770u;
     GPIOA_MODER = (GPIOA_MODER & ~(0xFu << 18)) | 0xAu << 18;
     USART_BRR = (clock + BAUD / 2) / BAUD;
-    USART_CR1 = 1u << 13 | 1u << 3 | 1u << 2; /* on, send, receive */
+    USART_CR1 = 1u << 13 | 1u << 5 | 1u << 3 | 1u << 2; /* on, receive interrupt, send, receive */
+    NVIC_ENABLE = 1u << HT_UART_IRQ % 32;
     TIM2_PSC = clock / 1000000u - 1;
     TIM2_ARR = UINT32_MAX;
     TIM2_EGR = 1; /* take the prescaler */
     TIM2_CR1 = 1;
 }
 
-size_t ht_board_read(uint8_t *bytes, size_t room) {
-    size_t count = 0;
-    while (count < room && (USART_SR & RX_READY) != 0) {
-        bytes[count++] = (uint8_t)USART_DR;
+/* Reading the state, then the data, clears both bits. */
+void ht_uart_handler(void) {
+    const uint32_t state = USART_SR;
+    if ((state & (RX_READY | RX_OVERRUN)) != 0) {
+        const uint8_t byte = (uint8_t)USART_DR;
+        if ((state & RX_READY) != 0) {
+            ht_receive_put(byte);
+        }
     }
-    return count;
+}
+
+size_t ht_board_read(uint8_t *bytes, size_t room) {
+    return ht_receive_take(bytes, room);
 }
 
 void ht_board_write(const uint8_t *bytes, size_t size) {

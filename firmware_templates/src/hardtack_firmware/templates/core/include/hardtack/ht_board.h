@@ -10,7 +10,8 @@
 /* Clocks, UART, counters; called once, first. */
 void ht_board_start(void);
 
-/* Take at most `room` bytes that have come in; 0 when there are none. Does not wait. */
+/* Take at most `room` bytes that have come in; 0 when there are none. Does not wait. What came
+ * while nobody asked is kept best by an interrupt: ports/shared/ht_receive.h. */
 size_t ht_board_read(uint8_t *bytes, size_t room);
 
 /* Send; waits until all is on its way. */

@@ -19,7 +19,8 @@
 /* Start the board and the model, and announce the device on the line. */
 void ht_firmware_start(void);
 
-/* Take what has come in on the line and answer it; returns at once when nothing has. */
+/* Take what has come in on the line, a frame at most, and answer it; returns at once when nothing
+ * has. Only a port that receives by interrupt keeps what comes between two calls. */
 void ht_firmware_serve(void);
 
 /* The model that runs, for ht_input and ht_output; NULL when none does. It may be another one
