@@ -15,6 +15,7 @@ import pytest
 from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import NONE, FaultReply, Layers, LayersReply
 from hardtack_converters.convert import convert, pack_model
+from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
 from tests.data import data_path
 from tests.digit_bundles import KEY, make_bundle
@@ -101,6 +102,8 @@ def test_an_stm32f4_serves_and_says_that_its_flash_takes_nothing(tmp_path: Path)
         machine.kill()
 
 
+BAKED = Path(__file__).parents[2] / "benchmarks" / "models"
+COMPRESSED = (BAKED / "lenet300-4800.htb", BAKED / "lenet5-12000.htb")
 MODELS = {
     "keyword spotting": "kws_ref_model",
     "anomaly detection": "ad01_int8",
@@ -115,6 +118,22 @@ MODELS = {
 def test_a_model_gives_the_bits_of_the_host(machine: Machine, model: str) -> None:
     path = data_path(f"mlperf_tiny/{MODELS[model]}.tflite")
     bundle = pack_model(convert(path), KEY)
+    runs = RUNS_OF_THE_LARGEST if "vww" in path.name else RUNS
+    gives_the_bits_of_the_host(machine, bundle, runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", COMPRESSED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("machine", [*CORTEX_M, "riscv32-virt"], indirect=True)
+def test_a_compressed_model_gives_the_bits_of_the_host(machine: Machine, path: Path) -> None:
+    """Trained on grids, most weights zero, coded by context."""
+    content = unpack(path.read_bytes())
+    golden = content.golden
+    bundle = pack(content.program, content.manifest, key=KEY, golden=golden, smallest=True)
+    gives_the_bits_of_the_host(machine, bundle, RUNS)
+
+
+def gives_the_bits_of_the_host(machine: Machine, bundle: bytes, runs: int) -> None:
     interpreter = Interpreter(bundle)
     host = machine.start()
     needed = interpreter.arena_size + interpreter.unpacked_size
@@ -124,7 +143,7 @@ def test_a_model_gives_the_bits_of_the_host(machine: Machine, model: str) -> Non
         return
     assert host.install(bundle).running == 0
     assert host.golden() > 0
-    assert differing(host, bundle, RUNS_OF_THE_LARGEST if "vww" in path.name else RUNS) == 0
+    assert differing(host, bundle, runs) == 0
 
 
 @pytest.mark.parametrize("machine", ["mps2-an386"], indirect=True)
