@@ -173,7 +173,7 @@ def test_a_python_in_a_folder_with_spaces_runs_zig(
     toolchain = find_toolchain(find_board("stm32f4"))
     assert [word.split("=")[0] for word in toolchain.variables] == ["TOOLCHAIN", "ZIG", "HOSTCC"]
     rule = "all:\n\t@$(ZIG) x\n\t@$(HOSTCC)\n"
-    words = ["make", "-f", "-", *toolchain.variables]
+    words = ["make", "--no-print-directory", "-f", "-", *toolchain.variables]
     ran = subprocess.run(words, input=rule, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == ["-m ziglang x", "-m ziglang cc"]
 
