@@ -18,7 +18,9 @@ from hardtack_firmware.generate import KEYS, Model, check_models, read_keys, wri
 from hardtack_firmware.project import SETTINGS
 from hardtack_runtime.errors import ConfigError, GateError, HardtackError, UnsupportedOpError
 
-_SIZES = re.compile(r"ht_model_sizes\.h:\d+(?::\d+)?: (?:fatal )?error: (?:#error )?(?P<what>.+)")
+_SIZES = re.compile(
+    r"ht_model_sizes\.h:\S+ error: static.assert.+?(?P<what>[\w.-]+@\S+ (?:needs|has) [^\"\n]+)"
+)
 _KERNEL = re.compile(r"undefined (?:reference to|symbol:) [`']?ht_operator_(?P<name>\w+)")
 _FULL = re.compile(
     r"region [`'](?P<region>\w+)'(?: overflowed by |: overflowed by )(?P<by>\d+) bytes"
@@ -195,7 +197,7 @@ def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     settings = str(folder / SETTINGS)
     if match := _SIZES.search(log):
         larger = "set a larger POOL_SIZE there, if the board has the memory, or use a smaller model"
-        met = match["what"].strip('"').replace("POOL_SIZE", f"POOL_SIZE, {board.pool}")
+        met = match["what"].replace("POOL_SIZE", f"POOL_SIZE, {board.pool}")
         met = met.replace("(SLOT_SIZE)", f"of {board.name}, {board.slot}")
         return GateError("HT503", settings, met, larger)
     if names := sorted({match["name"] for match in _KERNEL.finditer(log)}):

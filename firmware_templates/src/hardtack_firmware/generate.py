@@ -88,21 +88,21 @@ def operators_source(models: Sequence[Model]) -> str:
 def sizes_source(models: Sequence[Model]) -> str:
     """Return the header that stops a build whose models would not fit the board.
 
-    HT_POOL_SIZE and HT_SLOT_SIZE are the build's; a preprocessor's error says more in C99 than an
-    array of negative size.
+    HT_POOL_SIZE and HT_SLOT_SIZE are the build's. __extension__ lets C99 have C11's assertion.
     """
     parts = [NOTE]
     for model in models:
         release, header = model.bundle.header.release, model.bundle.header
-        parts.append(
-            f"#if HT_POOL_SIZE < {model.memory}\n"
-            f"#error {release} needs {model.memory} bytes (arena {header.arena_size}, unpacked "
-            f"weights {header.unpacked_size}), more than POOL_SIZE\n#endif\n"
-            f"#if HT_SLOT_SIZE < {header.total_size}\n"
-            f"#error {release} has {header.total_size} bytes, more than a slot (SLOT_SIZE)\n"
-            "#endif\n"
-        )
+        needs = f"{release} needs {model.memory} bytes (arena {header.arena_size}, "
+        needs += f"unpacked weights {header.unpacked_size}), more than POOL_SIZE"
+        large = f"{release} has {header.total_size} bytes, more than a slot (SLOT_SIZE)"
+        parts.append(_assertion(f"HT_POOL_SIZE >= {model.memory}", needs))
+        parts.append(_assertion(f"HT_SLOT_SIZE >= {header.total_size}", large))
     return "".join(parts)
+
+
+def _assertion(condition: str, otherwise: str) -> str:
+    return f'__extension__ _Static_assert({condition},\n    "{otherwise}");\n'
 
 
 def write_generated(folder: Path, models: Sequence[Model]) -> None:

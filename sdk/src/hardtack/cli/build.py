@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hardtack_firmware.images import Images, Segments
     from hardtack_firmware.sizes import Part, Report
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+_PLACE = click.Path(path_type=Path)
 
 
 @click.command("build")
@@ -29,14 +29,17 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="put its one model into the images too, for boards that have none yet",
 )  # fmt: skip
 @click.option("--upload", "wants_upload", is_flag=True, help="load it with the board's programmer")
-@click.option("--upload-to", "drive", type=_FOLDER, help="load it by copying it to this drive")
+@click.option(
+    "--upload-to", "place", type=_PLACE,
+    help="load it by copying it to this drive, or by the programmer on this serial port",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(
     folder: Path,
     bundles: tuple[Path, ...],
     with_model: bool,
     wants_upload: bool,
-    drive: Path | None,
+    place: Path | None,
     as_json: bool,
 ) -> None:
     """Build the firmware project in FOLDER (default: this one) and say where its bytes go.
@@ -55,7 +58,7 @@ def command(
     built = build(folder)
     images = _write_images(built, with_model)
     report = measure(built)
-    loaded = upload(built.board, built.elf, drive).by if wants_upload or drive else None
+    loaded = upload(built.board, built.elf, place).by if wants_upload or place else None
     if as_json:
         _print_json(built, images, report, loaded)
     else:
