@@ -45,6 +45,9 @@ def test_a_pushed_model_predicts_and_reports(
     (device,) = store.devices()
     assert device.online
     assert [(model.name, model.version) for model in device.models] == [("digits", (1, 0, 0))]
+    about_job = [line.split(" job ")[1] for line in agent.log.splitlines() if " job " in line]
+    assert about_job[-1].endswith(": confirmed")
+    assert len(set(about_job)) == len(about_job)  # nothing is said twice
 
 
 def test_a_stopped_agent_says_goodbye_and_a_killed_one_has_a_will(

@@ -383,3 +383,21 @@ def test_without_any_compiler_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match="make") as refused:
         find_toolchain(find_board("posix"))
     assert refused.value.code == "HT105"
+
+
+@pytest.mark.parametrize("size", [100_000, 400], ids=["compiler", "generated files"])
+def test_a_build_on_a_full_disk_says_where_there_is_no_room(shell: CommandLine, size: int) -> None:
+    new(shell, "posix")
+    limit = ("prlimit", f"--fsize={size}")
+    assert "--> fw" in shell.run("build", "fw", limits=limit).refused("HT603", 5)
+    shell.works("build", "fw")
+
+
+def test_a_project_that_cannot_be_written_names_its_folder(shell: CommandLine) -> None:
+    said = shell.run("firmware", "new", "posix", "/proc/fw", "--monocypher", str(monocypher()))
+    assert "--> /proc/fw\n" in said.refused("HT107", 2)
+
+
+def test_a_library_says_that_it_is_built_elsewhere(shell: CommandLine) -> None:
+    shell.works("firmware", "new", "arduino", "fw", "--bundle", "digits.htb")
+    assert "fw/README.md" in shell.run("build", "fw").refused("HT108", 2)

@@ -16,7 +16,13 @@ from pathlib import Path
 from hardtack_firmware.boards import Board, make_variables, read_board, read_size
 from hardtack_firmware.generate import KEYS, Model, check_models, read_keys, write_generated
 from hardtack_firmware.project import SETTINGS
-from hardtack_runtime.errors import ConfigError, GateError, HardtackError, UnsupportedOpError
+from hardtack_runtime.errors import (
+    ConfigError,
+    DeviceError,
+    GateError,
+    HardtackError,
+    UnsupportedOpError,
+)
 
 _SIZES = re.compile(
     r"ht_model_sizes\.h:\S+ error: static.assert.+?(?P<what>[\w.-]+@\S+ (?:needs|has) [^\"\n]+)"
@@ -26,6 +32,9 @@ _FULL = re.compile(
     r"region [`'](?P<region>\w+)'(?: overflowed by |: overflowed by )(?P<by>\d+) bytes"
 )
 _LINKER = re.compile(r"(?:ld\S*: |ld\.lld: error: )(?P<what>the model slots overlap .+)")
+_NO_ROOM = re.compile(
+    r"No space left on device|Disk quota exceeded|File size limit exceeded|File too large"
+)
 _UNDEFINED = re.compile(r"(?P<at>\S+?):?\s.*undefined reference to `(?P<name>\w+)'")
 _UNDEFINED_LLD = re.compile(r"undefined symbol: (?P<name>\w+)")
 _ERROR = re.compile(
@@ -70,10 +79,11 @@ def project_board(folder: Path) -> Board:
         board = read_board(folder / "ports" / settings["BOARD"])
         return replace(board, pool=_pool(settings, board))
     except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(
-            "HT108", str(folder), f"holds no firmware project ({_short(error)})",
-            "`hardtack firmware new BOARD FOLDER` makes one",
-        ) from error  # fmt: skip
+        todo = "`hardtack firmware new BOARD FOLDER` makes one"
+        if (folder / "README.md").is_file() and (folder / "src").is_dir():
+            todo = f"a library is built by its own tools, see {folder / 'README.md'}; {todo}"
+        met = f"holds no firmware project ({_short(error)})"
+        raise ConfigError("HT108", str(folder), met, todo) from error
 
 
 def _pool(settings: dict[str, str], board: Board) -> int:
@@ -161,6 +171,7 @@ def build(folder: Path) -> Built:
 
     Raises:
         ConfigError: HT105 no compiler, HT108 no project, HT109 its source does not compile.
+        DeviceError: HT603, the disk is full.
         GateError: HT503, a model or the firmware does not fit the board.
         UnsupportedOpError: HT301, the project has no kernel for an operator.
     """
@@ -191,6 +202,8 @@ def _environment() -> dict[str, str]:
 
 def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     """Turn what make printed into one error; the whole of it stays in build/make.log."""
+    if match := _NO_ROOM.search(log):
+        return DeviceError("HT603", str(folder / "build"), match[0], "free space, then repeat")
     kept = folder / "build" / "make.log"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(log, encoding="utf-8")

@@ -39,17 +39,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
     Raises:
         ConfigError: HT106, it is there already.
+        OSError: it cannot be written.
     """
     if folder.exists() or folder.is_symlink():
         raise ConfigError("HT106", str(folder), "exists already", "name a folder that does not")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
-    ) as scratch:
-        part = Path(scratch) / folder.name
-        part.mkdir()
-        yield part
-        part.rename(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
+        ) as scratch:
+            part = Path(scratch) / folder.name
+            part.mkdir()
+            yield part
+            part.rename(folder)
+    except OSError as error:  # of the temporary folder, whose name tells nobody anything
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
 
 
 def new_project(board: Board, folder: Path, given: Ingredients) -> None:

@@ -44,6 +44,17 @@ def named(path: Path) -> Iterator[None]:
         raise type(error)(error.code, str(path), error.met, error.todo) from error
 
 
+@contextlib.contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Let what the operating system refuses without a name, a write say, have this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is either complete or not there: temporary, fsync, rename.
 

@@ -90,6 +90,7 @@ class Member(abc.ABC):
         self._resends = 0
         self._ask_at = _NEVER
         self._asks = 0
+        self._logged = ""  # about a job, last
 
     # What subclasses say.
 
@@ -282,10 +283,10 @@ class Member(abc.ABC):
     def report(self, report: Report) -> None:
         """Tell the server how a job stands."""
         result = report.result
-        level = logging.DEBUG if 0 < report.done < report.total else logging.INFO
-        _log.log(
-            level, "%s: job %s: %s %s", self.device, result.job_id, result.state, result.detail
-        )
+        line = f"{self.device}: job {result.job_id}: {result.state} {result.detail}".rstrip()
+        is_news = line != self._logged
+        _log.log(logging.INFO if is_news else logging.DEBUG, "%s", line)
+        self._logged = line
         event = JobEvent(
             job_id=result.job_id, boot_id=self.boot_id.hex, state=result.state,
             attempt=result.attempt, code=result.code, detail=result.detail[:500],

@@ -48,15 +48,17 @@ def command(
     'hardtack[firmware]'`).
     """
     from hardtack.cli.firmware import read_models
+    from hardtack.files import located
     from hardtack_firmware.build import build, project_board, use_models
     from hardtack_firmware.sizes import measure
     from hardtack_firmware.upload import upload
 
     project_board(folder)
-    if bundles:
-        use_models(folder, read_models(bundles))
-    built = build(folder)
-    images = _write_images(built, with_model)
+    with located(folder):
+        if bundles:
+            use_models(folder, read_models(bundles))
+        built = build(folder)
+        images = _write_images(built, with_model)
     report = measure(built)
     loaded = upload(built.board, built.elf, place).by if wants_upload or place else None
     if as_json:
