@@ -36,6 +36,23 @@ static ht_status run(ht_model *model) {
     return status;
 }
 
+/* The same with the constants of one operator unpacked at a time: the verdict must be `expected`. */
+static void run_layered(ht_model *model, ht_status expected) {
+    const uint32_t size = model->layer_size;
+    if (size >= model->bundle.unpacked_size || (uint64_t)size * model->op_count > WORK_LIMIT) {
+        return;
+    }
+    uint8_t *layer = malloc(size + 1u);
+    ht_status status = layer == NULL ? HT_ERR_MEMORY : ht_weights_unpack(model, layer, size);
+    if (status == HT_OK) {
+        status = run(model);
+    }
+    free(layer);
+    if (status != expected) {
+        abort();
+    }
+}
+
 ht_status exercise_bundle(const uint8_t *data, size_t size) {
     uint8_t *bytes = malloc(size > 0 ? size : 1);
     uint8_t *weights = NULL;
@@ -58,6 +75,7 @@ ht_status exercise_bundle(const uint8_t *data, size_t size) {
         }
         if (status == HT_OK) {
             status = run(&model);
+            run_layered(&model, status);
         }
     }
     free(arena);

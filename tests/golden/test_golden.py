@@ -11,6 +11,7 @@ from hardtack_runtime.bundle import unpack, verify
 from hardtack_runtime.errors import HardtackError
 from hardtack_runtime.golden import replay
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.packing import Coding
 from hardtack_runtime.signing import Keyring
 from tests.golden.make import KEY, bad_bundles, golden_bundle
 
@@ -37,6 +38,20 @@ def test_a_good_bundle_computes_its_golden_vectors(path: Path) -> None:
     content = unpack(data)
     assert content.golden
     replay(Interpreter(data), content.golden, content.manifest.layers)
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "good").glob("*.htb")), ids=lambda p: p.stem)
+def test_a_good_bundle_computes_them_with_the_weights_of_one_operator_at_a_time(path: Path) -> None:
+    data = path.read_bytes()
+    content = unpack(data)
+    layered = Interpreter(data, memory=Interpreter(data).layer_size)
+    assert layered.layer_size < layered.unpacked_size
+    replay(layered, content.golden, content.manifest.layers)
+
+
+def test_the_good_bundles_have_every_coding() -> None:
+    paths = (HERE / "good").glob("*.htb")
+    assert {s.coding for path in paths for s in unpack(path.read_bytes()).stored} == {*Coding}
 
 
 @pytest.mark.parametrize("name", sorted(CODES))

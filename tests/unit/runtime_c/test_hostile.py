@@ -15,7 +15,7 @@ ROUNDS = "8000"
 
 
 @pytest.mark.parametrize(
-    ("lut_bits", "make"), [("8", golden_bundle), ("12", golden_bundle), ("8", ctx_bundle)]
+    ("lut_bits", "make"), [("7", golden_bundle), ("12", golden_bundle), ("7", ctx_bundle)]
 )
 def test_every_damage_ends_with_a_status(
     lut_bits: str, make: Callable[[], bytes], tmp_path: Path

@@ -71,35 +71,63 @@ def test_a_gap_of_many_bits_is_read_in_parts() -> None:
     assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
 
 
-@pytest.fixture(scope="module")
-def small_decoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Int8Array]:
-    """The decoder as microcontrollers have it: 8 bits of look-up, longer codes searched."""
-    library = tmp_path_factory.mktemp("lut9") / "lut9.so"
-    build(library, flags=("-O2", "-shared", "-fPIC", "-DHT_LUT_BITS=8"))
+@pytest.fixture(scope="module", params=[7, 8])
+def small_decoder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Int8Array | None]:
+    """The decoder as microcontrollers have it: a look-up of few bits, longer codes apart."""
+    library = tmp_path_factory.mktemp("lut") / "lut.so"
+    build(library, flags=("-O2", "-shared", "-fPIC", f"-DHT_LUT_BITS={request.param}"))
     c = ctypes.CDLL(str(library))
     c.ht_decoder_size.restype = ctypes.c_size_t
 
-    def decode(stored: bytes, count: int, table: bytes) -> Int8Array:
+    def decode(stored: bytes, count: int, table: bytes) -> Int8Array | None:
         decoder = ctypes.create_string_buffer(c.ht_decoder_size())
         assert c.ht_huffman_build(table, ctypes.c_size_t(len(table)), 0x80, decoder) == 0
         out = np.empty(count, np.int8)
         sizes = [ctypes.c_size_t(v) for v in (len(stored), count)]
         pointer = ctypes.c_void_p(out.ctypes.data)
-        assert c.ht_huffman_decode_dense(decoder, stored, sizes[0], pointer, sizes[1]) == 0
-        return out
+        status = c.ht_huffman_decode_dense(decoder, stored, sizes[0], pointer, sizes[1])
+        return out if status == 0 else None
 
     return decode
 
 
+@pytest.mark.parametrize("scale", [0.3, 4, 30, 200])
 @pytest.mark.parametrize("count", [700, 5000, 60_001])
 def test_codes_longer_than_the_look_up_table(
-    count: int, small_decoder: Callable[..., Int8Array]
+    count: int, scale: float, small_decoder: Callable[..., Int8Array | None]
 ) -> None:
-    codes = laplace(count, 4)
+    codes = laplace(count, scale)
     codes[:256] = np.arange(-128, 128)
     stored, table = dense_of(codes)
-    assert max(huffman.read_table(table, 0)[0].lengths) > 9
-    assert np.array_equal(small_decoder(stored, count, table), codes)
+    assert max(huffman.read_table(table, 0)[0].lengths) > 8
+    decoded = small_decoder(stored, count, table)
+    assert decoded is not None
+    assert np.array_equal(decoded, codes)
+
+
+@pytest.mark.parametrize("scale", [1, 30])
+def test_a_small_table_takes_and_refuses_what_a_large_one_does(
+    scale: float, small_decoder: Callable[..., Int8Array | None]
+) -> None:
+    rng = np.random.default_rng(2)
+    codes = laplace(3000, scale)
+    stored, table = dense_of(codes)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(stored)
+        damaged[rng.integers(len(stored))] ^= 1 << rng.integers(8)
+        decoded = small_decoder(bytes(damaged), codes.size, table)
+        try:
+            expected = huffman_decode_dense(bytes(damaged), codes.size, table)
+        except BundleError:
+            refused += 1
+            assert decoded is None
+        else:
+            assert decoded is not None
+            assert np.array_equal(decoded, expected)
+    assert 0 < refused < 200
 
 
 @settings(deadline=None)

@@ -56,6 +56,25 @@ def test_two_runs_give_the_same_bits(bundle: bytes) -> None:
     assert np.array_equal(interpreter.run(codes)[0], first)
 
 
+def test_memory_for_one_operator_gives_the_same_bits_as_memory_for_all(bundle: bytes) -> None:
+    whole = Interpreter(bundle)
+    layered = Interpreter(bundle, memory=whole.unpacked_size - 16)
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        codes = rng.integers(-128, 128, (1, 8, 8, 4)).astype(np.int8)
+        expected, found = whole.trace(codes), layered.trace(codes)
+        assert all(map(np.array_equal, expected, found))
+        assert np.array_equal(whole.run(codes)[0], layered.run(codes)[0])
+
+
+def test_memory_for_less_than_one_operator_is_refused(bundle: bytes) -> None:
+    least = Interpreter(bundle).layer_size
+    assert Interpreter(bundle, memory=least).operators
+    with pytest.raises(GateError, match=f"{least} hold those of one operator") as caught:
+        Interpreter(bundle, memory=least - 1)
+    assert caught.value.code == "HT503"
+
+
 @pytest.mark.parametrize("offset", [1, 4, 8])
 def test_a_bundle_anywhere_in_memory_is_read(bundle: bytes, offset: int) -> None:
     room = memoryview(bytes(offset) + bundle)[offset:]

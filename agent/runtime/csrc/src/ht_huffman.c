@@ -55,28 +55,50 @@ ht_status ht_huffman_check(const uint8_t *table, size_t size) {
 
 #if HT_LUT_BITS == HT_MAX_CODE_LENGTH
 #define ENTRY(symbol, length) (ht_lut_entry)((symbol) << 8 | (length))
+#define IS_LONG(entry) ((entry) == 0)
 #define FIRST_OF(entry) (entry)
 #else
-#define ENTRY(symbol, length) ((uint32_t)(symbol) << 16 | (length) << 12 | 1u << 8 | (length))
-/* The first code of an entry, as symbol << 8 | length. */
-#define FIRST_OF(entry) (((entry) >> 8 & 0xFF00u) | ((entry) >> 12 & 15u))
+#define ENTRY(symbol, length) (1u << 30 | (length) << 24 | (length) << 16 | (symbol))
+#define IS_LONG(entry) ((entry) >> 16 == 0)
+/* The first code of an entry that is not of a long one, as symbol << 8 | length. */
+#define FIRST_OF(entry) (((entry) & 0xFFu) << 8 | ((entry) >> 24 & 15u))
 #endif
 
 /* Put a second code behind the first where it fits the look-up, too. */
 static void pair_codes(ht_lut_entry *lut, unsigned bits) {
 #if HT_LUT_BITS < HT_MAX_CODE_LENGTH
     for (unsigned i = 0; i < 1u << bits; i++) {
-        const unsigned first = FIRST_OF(lut[i]);
-        const unsigned length = first & 0xFF;
-        const unsigned second = FIRST_OF(lut[(i << length) & ((1u << bits) - 1)]);
-        if (first != 0 && second != 0 && length + (second & 0xFF) <= bits) {
-            const uint32_t symbol = second >> 8;
-            lut[i] += symbol << 24 | 1u << 8 | (second & 0xFF);
+        const ht_lut_entry one = lut[i];
+        const unsigned length = one >> 24 & 15u;
+        const ht_lut_entry other = lut[(i << length) & ((1u << bits) - 1)];
+        const unsigned second = other >> 24 & 15u;
+        if (length != 0 && second != 0 && length + second <= bits) {
+            lut[i] += 1u << 30 | second << 16 | (other & 0xFFu) << 8;
         }
     }
 #else
     (void)lut;
     (void)bits;
+#endif
+}
+
+/* Where a look-up shows the beginning of codes of one length only, say where their symbols are. */
+static void point_to_long_codes(const ht_decoder *decoder, ht_lut_entry *lut) {
+#if HT_LUT_BITS < HT_MAX_CODE_LENGTH
+    const unsigned bits = decoder->lut_bits;
+    unsigned symbols = 0; /* before those of this length */
+    for (unsigned length = bits + 1; length <= HT_MAX_CODE_LENGTH; length++) {
+        const unsigned rest = length - bits;
+        const unsigned first = decoder->first_code[length];
+        const unsigned end = first + decoder->count[length];
+        for (unsigned i = (first + (1u << rest) - 1) >> rest; (i + 1) << rest <= end; i++) {
+            lut[i] = (32 - rest) << 8 | (symbols + (i << rest) - first);
+        }
+        symbols += decoder->count[length];
+    }
+#else
+    (void)decoder;
+    (void)lut;
 #endif
 }
 
@@ -117,6 +139,7 @@ static void fill_lut(const ht_decoder *decoder, ht_lut_entry *lut) {
         next_code[length]++;
     }
     pair_codes(lut, bits);
+    point_to_long_codes(decoder, lut);
 }
 
 ht_status ht_huffman_build_in(const uint8_t *table, size_t size, uint8_t flip, ht_lut_entry *lut,
@@ -200,16 +223,16 @@ static void skip(bit_reader *reader, unsigned bits) {
 
 /* Returns symbol << 8 | length, or 0 at the end of the stream and for a code that is none. */
 static unsigned next_symbol(bit_reader *reader, const ht_decoder *decoder) {
-    unsigned entry = FIRST_OF(decoder->lut[reader->window >> (32 - decoder->lut_bits)]);
-    if (entry == 0) {
-        entry = long_code(decoder, reader->window >> (32 - HT_MAX_CODE_LENGTH));
-    }
-    const unsigned length = entry & 0xFF;
+    const ht_lut_entry entry = decoder->lut[reader->window >> (32 - decoder->lut_bits)];
+    const unsigned code = IS_LONG(entry)
+                              ? long_code(decoder, reader->window >> (32 - HT_MAX_CODE_LENGTH))
+                              : FIRST_OF(entry);
+    const unsigned length = code & 0xFF;
     if (length == 0 || (int)length > reader->available) {
         return 0;
     }
     skip(reader, length);
-    return entry;
+    return code;
 }
 
 /* All bytes read, and only the zero bits that complete the last one are left. */
@@ -273,19 +296,11 @@ HT_INLINE uint32_t shift_out(uint32_t window, uint32_t bits) {
 #error hardtack needs a little-endian processor
 #endif
 
-/* Write the symbols of an entry, the second perhaps for nothing. */
+/* Write the symbols of an entry, the second, or both, perhaps for nothing. */
 HT_INLINE void store_symbols(uint32_t entry, int8_t *out) {
-    const uint16_t symbols = (uint16_t)(entry >> 16);
+    const uint16_t symbols = (uint16_t)entry;
     memcpy(out, &symbols, sizeof symbols);
 }
-
-#define LOOK_UP(entry)                                                                             \
-    do {                                                                                           \
-        window = shift_out(window, entry);                                                         \
-        used += (entry);                                                                           \
-        store_symbols(entry, out);                                                                 \
-        out += (entry) >> 8 & 3u;                                                                  \
-    } while (0)
 
 /* Rounds that a stream can take without a look at its ends: each moves it on by three bytes and six
  * symbols at most, and a load reaches four bytes beyond. */
@@ -296,12 +311,43 @@ static size_t safe_rounds(const uint8_t *next, const uint8_t *end, size_t count)
     return by_bytes < by_count ? by_bytes : by_count;
 }
 
-/* Decode in rounds of three look-ups, of 8 bits and 2 symbols at most, for each reload of a window
- * of 25 bits or more. Stops before what it cannot decode, or near the end. */
+/* Take the codes of an entry, whose upper half is `bits`; nothing happens when that is 0. */
+#define TAKE(entry, bits)                                                                          \
+    do {                                                                                           \
+        window = shift_out(window, bits);                                                          \
+        used += (bits);                                                                            \
+        store_symbols(entry, out);                                                                 \
+        out += (entry) >> 30;                                                                      \
+    } while (0)
+
+/* Take the long code that an entry points to, or search it. */
+#define TAKE_LONG(entry)                                                                           \
+    do {                                                                                           \
+        const uint32_t right = (entry) >> 8;                                                       \
+        unsigned length = 32u + HT_LUT_BITS - right;                                               \
+        if (right != 0) {                                                                          \
+            const uint32_t rest = window << HT_LUT_BITS >> right;                                  \
+            *out++ = (int8_t)symbols[rest + ((entry) & 0xFFu)];                                    \
+        } else {                                                                                   \
+            const unsigned found = long_code(decoder, window >> (32 - HT_MAX_CODE_LENGTH));        \
+            if (found == 0) {                                                                      \
+                goto stop;                                                                         \
+            }                                                                                      \
+            *out++ = (int8_t)(uint8_t)(found >> 8);                                                \
+            length = found & 15u;                                                                  \
+        }                                                                                          \
+        window = shift_out(window, length);                                                        \
+        used += length;                                                                            \
+    } while (0)
+
+#define LOOK_UP lut[window >> (32 - HT_LUT_BITS)]
+
+/* Decode in rounds of what 25 bits surely hold: three look-ups of 8 bits and 2 symbols at most, or
+ * two codes of any length. Stops before what it cannot decode, or near the end. */
 HT_MULTIARCH
 static void decode_alone(const ht_decoder *decoder, stream *s) {
     const ht_lut_entry *lut = decoder->lut;
-    const unsigned shift = 32u - decoder->lut_bits;
+    const uint8_t *symbols = decoder->long_symbols;
     const uint8_t *next = s->next;
     int8_t *out = s->out;
     const int8_t *end = out + s->count;
@@ -309,20 +355,29 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
     size_t rounds = safe_rounds(next, s->end, s->count);
     while (rounds > 0) {
         uint32_t window = load32_be(next) << used;
-        uint32_t entry = lut[window >> shift];
-        if (entry == 0) { /* a long code, in a window that holds all of it */
-            const unsigned found = long_code(decoder, window >> (32 - HT_MAX_CODE_LENGTH));
-            if (found == 0) {
-                break;
+        uint32_t entry = LOOK_UP;
+        uint32_t bits = entry >> 16;
+        if (bits != 0) {
+            TAKE(entry, bits);
+            entry = LOOK_UP;
+            bits = entry >> 16;
+            if (bits != 0) {
+                TAKE(entry, bits);
+                entry = LOOK_UP;
+                bits = entry >> 16;
+                TAKE(entry, bits);
+            } else {
+                TAKE_LONG(entry);
             }
-            *out++ = (int8_t)(uint8_t)(found >> 8);
-            used += found & 15u;
         } else {
-            LOOK_UP(entry);
-            entry = lut[window >> shift];
-            LOOK_UP(entry); /* nothing happens when it is 0 */
-            entry = lut[window >> shift];
-            LOOK_UP(entry);
+            TAKE_LONG(entry);
+            entry = LOOK_UP;
+            bits = entry >> 16;
+            if (bits != 0) {
+                TAKE(entry, bits);
+            } else {
+                TAKE_LONG(entry);
+            }
         }
         used &= 0xFFu;
         next += used >> 3;
@@ -330,6 +385,12 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
         if (--rounds == 0) {
             rounds = safe_rounds(next, s->end, (size_t)(end - out));
         }
+        continue;
+    stop: /* what was taken in this round counts */
+        used &= 0xFFu;
+        next += used >> 3;
+        used &= 7u;
+        break;
     }
     s->next = next;
     s->offset = used;

@@ -1,7 +1,6 @@
 #include "hardtack/ht_interpreter.h"
 
 #include "ht_operator.h"
-#include "ht_unpack.h"
 
 #define PORT_SIZE 12u
 #define MAX_PORTS 8
@@ -40,9 +39,14 @@ static ht_status check_ports(const ht_model *model) {
     return HT_OK;
 }
 
-static ht_status check_operator(const ht_bundle *bundle, const ht_operator *op) {
+static ht_status check_operator(ht_model *model, const ht_operator *op) {
     const ht_operator_entry *entry = ht_operators[op->opcode];
-    return entry != NULL ? entry->check(bundle, op) : HT_ERR_NOT_LINKED;
+    const ht_status status = entry != NULL ? entry->check(&model->bundle, op) : HT_ERR_NOT_LINKED;
+    if (status == HT_OK) {
+        const uint32_t size = ht_layer_size(&model->bundle, op);
+        model->layer_size = size > model->layer_size ? size : model->layer_size;
+    }
+    return status;
 }
 
 static ht_status check_operators(ht_model *model) {
@@ -51,7 +55,7 @@ static ht_status check_operators(ht_model *model) {
         ht_operator op = {0, 0, NULL};
         ht_status status = ht_operator_at(model, at, &op, &at);
         if (status == HT_OK) {
-            status = check_operator(&model->bundle, &op);
+            status = check_operator(model, &op);
         }
         if (status != HT_OK) {
             model->failed_op = i;
@@ -96,77 +100,6 @@ ht_status ht_model_open(const void *bytes, size_t size, ht_model *model) {
 }
 
 /* ---- Memory */
-
-/* Where coded tensor `index` begins in the unpack memory. Programs name tensors in about the order
- * of the table, so the search goes on from the last one found. */
-static uint32_t unpacked_offset(ht_model *model, uint32_t index) {
-    if (index < model->cursor_tensor) {
-        model->cursor_tensor = 0;
-        model->cursor_offset = 0;
-    }
-    while (model->cursor_tensor < index) {
-        ht_tensor tensor;
-        (void)ht_bundle_tensor(&model->bundle, model->cursor_tensor, &tensor);
-        model->cursor_offset += ht_is_coded(&tensor) ? ht_unpacked_bytes(&tensor) : 0;
-        model->cursor_tensor++;
-    }
-    return model->cursor_offset;
-}
-
-/* A way round const for tensors that callers only read. */
-static void *not_const(const void *p) {
-    return (void *)(uintptr_t)p;
-}
-
-void *ht_tensor_data(ht_model *model, uint32_t index, ht_tensor *tensor) {
-    (void)ht_bundle_tensor(&model->bundle, index, tensor);
-    if (tensor->place == HT_ARENA) {
-        return model->arena + tensor->offset;
-    }
-    if (!ht_is_coded(tensor)) {
-        return not_const(model->bundle.section[HT_DATA].bytes + tensor->offset);
-    }
-    return not_const(model->weights + unpacked_offset(model, index));
-}
-
-void *ht_operand_data(ht_model *model, const ht_operator *op, uint32_t field, ht_tensor *tensor) {
-    return ht_tensor_data(model, (uint32_t)ht_field(op, field), tensor);
-}
-
-static ht_status check_constants(ht_model *model) {
-    uint32_t at = 0;
-    ht_status status = HT_OK;
-    for (uint32_t i = 0; i < model->op_count && status == HT_OK; i++) {
-        ht_operator op;
-        model->failed_op = i;
-        status = ht_operator_at(model, at, &op, &at);
-        if (status == HT_OK && ht_operators[op.opcode]->check_constants != NULL) {
-            status = ht_operators[op.opcode]->check_constants(model, &op);
-        }
-    }
-    return status;
-}
-
-ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size) {
-    if (size < model->bundle.unpacked_size || (memory == NULL && model->bundle.unpacked_size > 0)) {
-        return HT_ERR_MEMORY;
-    }
-    if ((uintptr_t)memory % 4 != 0) { /* int32 constants are read where they are unpacked */
-        return HT_ERR_ALIGNMENT;
-    }
-    model->weights = NULL;
-    ht_status status = ht_unpack_all(&model->bundle, memory);
-    if (status != HT_OK) {
-        return status;
-    }
-    /* A bundle without coded tensors needs no memory, but must count as unpacked. */
-    model->weights = memory != NULL ? memory : (const int8_t *)model->bundle.bytes;
-    status = check_constants(model);
-    if (status != HT_OK) {
-        model->weights = NULL;
-    }
-    return status;
-}
 
 ht_status ht_model_set_arena(ht_model *model, void *arena, size_t size) {
     if (arena == NULL || size < model->bundle.arena_size) {
@@ -238,20 +171,28 @@ ht_status ht_op_output(const ht_model *model, uint32_t index, ht_port *port) {
 
 /* ---- Running */
 
+static ht_status run_operator(ht_model *model, const ht_operator *op) {
+    const ht_status status = ht_layer_unpack(model, op);
+    if (status == HT_OK) {
+        ht_operators[op->opcode]->run(model, op);
+    }
+    return status;
+}
+
 ht_status ht_run(ht_model *model) {
     if (model->arena == NULL || model->weights == NULL) {
         return HT_ERR_MEMORY;
     }
     uint32_t at = 0;
-    for (uint32_t i = 0; i < model->op_count; i++) {
+    ht_status status = HT_OK; /* any other: the bundle changed under our feet */
+    for (uint32_t i = 0; i < model->op_count && status == HT_OK; i++) {
         ht_operator op;
-        const ht_status status = ht_operator_at(model, at, &op, &at);
-        if (status != HT_OK) {
-            return status; /* the bundle changed under our feet */
+        status = ht_operator_at(model, at, &op, &at);
+        if (status == HT_OK) {
+            status = run_operator(model, &op);
         }
-        ht_operators[op.opcode]->run(model, &op);
     }
-    return HT_OK;
+    return status;
 }
 
 ht_status ht_run_op(ht_model *model, uint32_t index) {
@@ -260,10 +201,7 @@ ht_status ht_run_op(ht_model *model, uint32_t index) {
         return HT_ERR_MEMORY;
     }
     const ht_status status = find_operator(model, index, &op);
-    if (status == HT_OK) {
-        ht_operators[op.opcode]->run(model, &op);
-    }
-    return status;
+    return status == HT_OK ? run_operator(model, &op) : status;
 }
 
 /* ---- For callers in other languages */
@@ -272,9 +210,11 @@ size_t ht_model_size(void) {
     return sizeof(ht_model);
 }
 
-void ht_model_memory(const ht_model *model, uint32_t *arena_size, uint32_t *unpacked_size) {
+void ht_model_memory(const ht_model *model, uint32_t *arena_size, uint32_t *unpacked_size,
+                     uint32_t *layer_size) {
     *arena_size = model->bundle.arena_size;
     *unpacked_size = model->bundle.unpacked_size;
+    *layer_size = model->layer_size;
 }
 
 void ht_model_counts(const ht_model *model, uint32_t *inputs, uint32_t *outputs,

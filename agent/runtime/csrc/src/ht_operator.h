@@ -21,8 +21,12 @@ struct ht_operator_entry {
     ht_status (*check_constants)(ht_model *model, const ht_operator *op);
     /* Run it, checked. */
     void (*run)(ht_model *model, const ht_operator *op);
+    uint32_t inputs; /* the fields that name inputs: bit i for field i, bit 31 from there on */
     uint32_t output; /* the field that names the output */
 };
+
+/* All fields from one on, as `inputs`. */
+#define HT_FROM_FIELD(first) (0xFFFFFFFFu << (first))
 
 static inline int32_t ht_field(const ht_operator *op, uint32_t index) {
     return load_i32_le(op->fields + 4 * index);
@@ -36,10 +40,13 @@ static inline ht_dims ht_dims_of(const ht_tensor *tensor) {
 /* Read the record at byte `at` of the operators; *next is where the following one begins. */
 ht_status ht_operator_at(const ht_model *model, uint32_t at, ht_operator *op, uint32_t *next);
 
-/* The bytes of a tensor, in the arena, the unpack memory or the bundle. The index is valid. */
-void *ht_tensor_data(ht_model *model, uint32_t index, ht_tensor *tensor);
-
-/* The same of the tensor that a field names. */
+/* The bytes of the tensor that a field names, in the arena, the unpack memory or the bundle. */
 void *ht_operand_data(ht_model *model, const ht_operator *op, uint32_t field, ht_tensor *tensor);
+
+/* Bytes that the coded constants of an operator take, which is checked; UINT32_MAX for more. */
+uint32_t ht_layer_size(const ht_bundle *bundle, const ht_operator *op);
+
+/* Unpack the constants of an operator about to run, where the memory is for one at a time. */
+ht_status ht_layer_unpack(ht_model *model, const ht_operator *op);
 
 #endif

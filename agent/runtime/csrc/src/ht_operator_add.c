@@ -32,4 +32,4 @@ static void run(ht_model *model, const ht_operator *op) {
     ht_add_s8(&operand[0], &operand[1], &params, out, ht_dims_of(&tensor));
 }
 
-const ht_operator_entry ht_operator_add = {check, NULL, run, 2};
+const ht_operator_entry ht_operator_add = {check, NULL, run, 0x3, 2};

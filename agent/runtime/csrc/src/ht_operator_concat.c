@@ -29,4 +29,4 @@ static void run(ht_model *model, const ht_operator *op) {
     }
 }
 
-const ht_operator_entry ht_operator_concat = {check, NULL, run, 0};
+const ht_operator_entry ht_operator_concat = {check, NULL, run, HT_FROM_FIELD(2), 0};

@@ -22,4 +22,4 @@ static void run(ht_model *model, const ht_operator *op) {
                   ht_dims_of(&data.out_tensor));
 }
 
-const ht_operator_entry ht_operator_conv_2d = {check, ht_weighted_check_constants, run, 5};
+const ht_operator_entry ht_operator_conv_2d = {check, ht_weighted_check_constants, run, 0x1F, 5};

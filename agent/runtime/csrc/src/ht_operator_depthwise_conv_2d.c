@@ -22,4 +22,4 @@ static void run(ht_model *model, const ht_operator *op) {
 }
 
 const ht_operator_entry ht_operator_depthwise_conv_2d = {check, ht_weighted_check_constants, run,
-                                                         5};
+                                                         0x1F, 5};

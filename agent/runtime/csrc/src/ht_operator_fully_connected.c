@@ -23,4 +23,5 @@ static void run(ht_model *model, const ht_operator *op) {
                           data.in_tensor.elements / n_in, n_in, n_out);
 }
 
-const ht_operator_entry ht_operator_fully_connected = {check, ht_weighted_check_constants, run, 5};
+const ht_operator_entry ht_operator_fully_connected = {check, ht_weighted_check_constants, run,
+                                                       0x1F, 5};

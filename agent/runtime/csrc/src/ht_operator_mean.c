@@ -29,4 +29,4 @@ static void run(ht_model *model, const ht_operator *op) {
     ht_mean_s8(in, &params, out);
 }
 
-const ht_operator_entry ht_operator_mean = {check, NULL, run, 1};
+const ht_operator_entry ht_operator_mean = {check, NULL, run, 0x1, 1};

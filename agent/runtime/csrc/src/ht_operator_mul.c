@@ -29,4 +29,4 @@ static void run(ht_model *model, const ht_operator *op) {
     ht_mul_s8(&operand[0], &operand[1], &stage, out, ht_dims_of(&tensor));
 }
 
-const ht_operator_entry ht_operator_mul = {check, NULL, run, 2};
+const ht_operator_entry ht_operator_mul = {check, NULL, run, 0x3, 2};

@@ -21,4 +21,4 @@ static void run(ht_model *model, const ht_operator *op) {
               ht_dims_of(&out_tensor));
 }
 
-const ht_operator_entry ht_operator_pad = {check, NULL, run, 1};
+const ht_operator_entry ht_operator_pad = {check, NULL, run, 0x1, 1};

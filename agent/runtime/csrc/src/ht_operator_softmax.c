@@ -28,4 +28,4 @@ static void run(ht_model *model, const ht_operator *op) {
     ht_softmax_s8(in, &params, out);
 }
 
-const ht_operator_entry ht_operator_softmax = {check, NULL, run, 1};
+const ht_operator_entry ht_operator_softmax = {check, NULL, run, 0x1, 1};

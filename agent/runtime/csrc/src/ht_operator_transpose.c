@@ -23,4 +23,4 @@ static void run(ht_model *model, const ht_operator *op) {
     ht_transpose_s8(in, ht_dims_of(&in_tensor), perm, out);
 }
 
-const ht_operator_entry ht_operator_transpose = {check, NULL, run, 1};
+const ht_operator_entry ht_operator_transpose = {check, NULL, run, 0x1, 1};

@@ -1,4 +1,4 @@
-#include "ht_unpack.h"
+#include "hardtack/ht_unpack.h"
 
 #include "hardtack/ht_ctx.h"
 #include "hardtack/ht_huffman.h"
@@ -149,8 +149,9 @@ static ht_status unpack_ctx(const ht_tensor *tensor, ht_span stored, int8_t *out
     return ht_ctx_decode(stored.bytes, stored.size, rows, tensor->elements / rows, out);
 }
 
-static ht_status unpack(const ht_bundle *bundle, const ht_tensor *tensor, uint8_t *out) {
+ht_status ht_unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, uint8_t *out) {
     const ht_span stored = {bundle->section[HT_DATA].bytes + tensor->offset, tensor->stored_size};
+    memset(out + ht_unpacked_bytes(tensor) - 16, 0, 16);
     switch (tensor->coding) {
     case HT_NARROW:
         return unpack_narrow(tensor, stored, out);
@@ -168,13 +169,11 @@ ht_status ht_unpack_all(const ht_bundle *bundle, uint8_t *out) {
         if (!ht_is_coded(&tensor)) {
             continue;
         }
-        const uint32_t taken = ht_unpacked_bytes(&tensor);
-        memset(out + taken - 16, 0, 16); /* what rounding up leaves over */
-        const ht_status status = unpack(bundle, &tensor, out);
+        const ht_status status = ht_unpack_tensor(bundle, &tensor, out);
         if (status != HT_OK) {
             return status;
         }
-        out += taken;
+        out += ht_unpacked_bytes(&tensor);
     }
     return HT_OK;
 }

@@ -38,7 +38,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "ht_status_text": (ctypes.c_char_p, (_STATUS,)),
     "ht_model_size": (_SIZE, ()),
     "ht_model_open": (_STATUS, (_POINTER, _SIZE, _POINTER)),
-    "ht_model_memory": (None, (_POINTER, _U32_OUT, _U32_OUT)),
+    "ht_model_memory": (None, (_POINTER, _U32_OUT, _U32_OUT, _U32_OUT)),
     "ht_model_counts": (None, (_POINTER, _U32_OUT, _U32_OUT, _U32_OUT)),
     "ht_model_failed_op": (_U32, (_POINTER,)),
     "ht_weights_unpack": (_STATUS, (_POINTER, _POINTER, _SIZE)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hardtack_runtime import _library
-from hardtack_runtime.errors import DeviceError
+from hardtack_runtime.errors import DeviceError, GateError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,31 +42,35 @@ class Interpreter:
 
     Args:
         bundle: A whole bundle; kept as it is when it lies at a multiple of 16, else copied.
+        memory: Bytes for decoded weights. With `unpacked_size` or more, or None, they are decoded
+            once; with `layer_size` or more, those of an operator each time it runs.
 
     Attributes:
         inputs: What `run` takes, in order.
         outputs: What it returns, in order.
         arena_size: Bytes of working memory for activations.
-        unpacked_size: Bytes of memory for decoded weights.
+        unpacked_size: Bytes of memory for all decoded weights.
+        layer_size: Bytes of memory for those of any one operator.
         operators: Number of operators.
 
     Raises:
         BundleError: HT211 not a bundle or cut short, HT212 malformed.
-        GateError: HT502 of another format or kernel version.
+        GateError: HT502 of another format or kernel version, HT503 too little memory.
     """
 
-    def __init__(self, bundle: bytes | memoryview) -> None:
+    def __init__(self, bundle: bytes | memoryview, memory: int | None = None) -> None:
         self._c = _library.opened()
         self._bundle = _aligned(np.frombuffer(bundle, np.uint8))
         self._model = ctypes.create_string_buffer(self._c.ht_model_size())
         status = self._c.ht_model_open(self._bundle.ctypes.data, len(self._bundle), self._model)
         self._check(status)
-        self.arena_size, self.unpacked_size = self._numbers(self._c.ht_model_memory, 2)
-        self._weights = _aligned(np.empty(self.unpacked_size, np.uint8))
-        self._arena = _aligned(np.zeros(self.arena_size + 16, np.uint8))
-        self._check(
-            self._c.ht_weights_unpack(self._model, self._weights.ctypes.data, self.unpacked_size)
+        self.arena_size, self.unpacked_size, self.layer_size = self._numbers(
+            self._c.ht_model_memory, 3
         )
+        room = self._room(memory)
+        self._weights = _aligned(np.empty(room, np.uint8))
+        self._arena = _aligned(np.zeros(self.arena_size + 16, np.uint8))
+        self._check(self._c.ht_weights_unpack(self._model, self._weights.ctypes.data, room))
         self._check(
             self._c.ht_model_set_arena(self._model, self._arena.ctypes.data, len(self._arena))
         )
@@ -134,6 +138,18 @@ class Interpreter:
     def read_outputs(self) -> list[Int8Array]:
         """Return the outputs of the last run or trace, int8 [N, H, W, C]."""
         return [codes.copy() for _, codes in self._outputs]
+
+    def _room(self, memory: int | None) -> int:
+        """Return what is needed of the memory given."""
+        if memory is None or memory >= self.unpacked_size:
+            return self.unpacked_size
+        least = min(self.unpacked_size, self.layer_size)
+        if memory < least:
+            raise GateError(
+                "HT503", "memory", f"{memory} bytes do not hold the decoded weights",
+                f"{least} hold those of one operator at a time, {self.unpacked_size} all of them",
+            )  # fmt: skip
+        return self.layer_size
 
     def _write(self, inputs: tuple[Int8Array, ...]) -> None:
         for value in inputs:

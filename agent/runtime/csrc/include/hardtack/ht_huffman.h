@@ -2,8 +2,8 @@
  *
  * A decoder is a look-up table of HT_LUT_BITS bits plus the code table of the bundle, which stays
  * where it is: codes longer than the look-up are found from their length's first code and a list of
- * symbols. With 12 bits (8 KB) there are none. 8 bits, an entry of which holds up to two symbols (1
- * KB), suit a microcontroller: longer codes are rarer than 1 in 256. */
+ * symbols. With 12 bits (8 KB) there are none. 7 bits, an entry of which holds up to two symbols
+ * (512 bytes), suit a microcontroller. */
 #ifndef HARDTACK_HT_HUFFMAN_H
 #define HARDTACK_HT_HUFFMAN_H
 
@@ -19,7 +19,7 @@
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #define HT_LUT_BITS 12
 #else
-#define HT_LUT_BITS 8
+#define HT_LUT_BITS 7
 #endif
 #endif
 
@@ -27,8 +27,10 @@
 /* symbol << 8 | length; 0: no code begins so */
 typedef uint16_t ht_lut_entry;
 #else
-/* second symbol, symbol, length of the first code << 4 | codes (1 or 2), bits of all codes: a byte
- * each, from the top; 0: a longer code, or none */
+/* From the lowest bit: symbol and second symbol, 8 bits each; bits of all codes, 8; length of the
+ * first code, 6; codes (1 or 2), 2. A longer code has zeros in the upper half, and where all that
+ * begin so are of one length: 8 bits index of their first symbol in long_symbols, 8 bits 32 minus
+ * the bits that follow; else 0, as where no code begins so. */
 typedef uint32_t ht_lut_entry;
 #endif
 HT_STATIC_ASSERT(three_look_ups_fit_a_window, HT_LUT_BITS <= 8 || HT_LUT_BITS == 12);

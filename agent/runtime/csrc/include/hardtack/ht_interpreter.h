@@ -25,7 +25,9 @@ typedef struct ht_model {
     ht_span ops;            /* in PROG: the operator records */
     int8_t *arena;          /* NULL until ht_model_set_arena */
     const int8_t *weights;  /* unpacked constants; NULL until ht_weights_unpack */
-    uint32_t cursor_tensor; /* the coded tensor found last in the unpack memory, */
+    uint8_t *layer;         /* the same memory where it holds those of one operator; else NULL */
+    uint32_t layer_size;    /* bytes that those of one operator take at most, a multiple of 16 */
+    uint32_t cursor;        /* tensor, or field of an operator, that was found last there, */
     uint32_t cursor_offset; /* and where it begins: the next search goes on from here */
     uint32_t failed_op;     /* after an operator was refused: which one, */
     uint32_t failed_opcode; /* and what it is */
@@ -43,9 +45,15 @@ typedef struct ht_port {
 /* Check a whole bundle and find its program; see ht_bundle_open for bytes and size. */
 HT_API ht_status ht_model_open(const void *bytes, size_t size, ht_model *model);
 
-/* Decode the coded constants into memory of at least bundle.unpacked_size bytes, at a multiple of
- * 4, which may be NULL when that is 0, and check the values of all constants. It stays in use. */
+/* Give memory for the coded constants, at a multiple of 4, which may be NULL when there are none,
+ * and check the values of all constants. It stays in use. With bundle.unpacked_size bytes they are
+ * decoded once; with fewer, but at least layer_size, those of an operator before each of its runs.
+ * HT_ERR_MEMORY with less than both. */
 HT_API ht_status ht_weights_unpack(ht_model *model, void *memory, size_t size);
+
+/* The same where all were unpacked before (ht_unpack_all): bundle.unpacked_size bytes, only read.
+ */
+HT_API ht_status ht_weights_use(ht_model *model, const void *memory, size_t size);
 
 /* Give the working memory, at least bundle.arena_size bytes. Its contents do not matter. */
 HT_API ht_status ht_model_set_arena(ht_model *model, void *arena, size_t size);
@@ -66,7 +74,8 @@ HT_API ht_status ht_op_output(const ht_model *model, uint32_t index, ht_port *po
 
 /* What callers that cannot see the struct need: its size, and the sizes of the memory to give. */
 HT_API size_t ht_model_size(void);
-HT_API void ht_model_memory(const ht_model *model, uint32_t *arena_size, uint32_t *unpacked_size);
+HT_API void ht_model_memory(const ht_model *model, uint32_t *arena_size, uint32_t *unpacked_size,
+                            uint32_t *layer_size);
 HT_API void ht_model_counts(const ht_model *model, uint32_t *inputs, uint32_t *outputs,
                             uint32_t *operators);
 HT_API uint32_t ht_model_failed_op(const ht_model *model);
