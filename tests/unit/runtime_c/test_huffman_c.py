@@ -71,6 +71,44 @@ def test_a_gap_of_many_bits_is_read_in_parts() -> None:
     assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
 
 
+def sparse(count: int, kept: float, scale: float) -> Int8Array:
+    """Return codes of which a share is kept, far apart at the end."""
+    codes = np.where(np.random.default_rng(count).random(count) < kept, laplace(count, scale), 0)
+    codes[count // 2 : -1] = 0
+    codes[-1] = -7
+    return codes.astype(np.int8)
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.2, 1])
+@pytest.mark.parametrize("scale", [1, 40])
+def test_a_long_sparse_stream_round_trips(kept: float, scale: float) -> None:
+    codes = sparse(200_000, kept, scale)
+    stored, gap_table, table = gap_of(codes)
+    assert len(stored) > 1024  # where the fast way begins
+    assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
+
+
+def test_a_long_sparse_stream_is_refused_where_the_plain_reader_refuses_it() -> None:
+    codes = sparse(40_000, 0.1, 20)
+    stored, gap_table, table = gap_of(codes)
+    tables = [huffman.read_table(one, 0)[0] for one in (gap_table, table)]
+    rng = np.random.default_rng(3)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(stored)
+        damaged[rng.integers(len(stored))] ^= 1 << rng.integers(8)
+        try:
+            expected = huffman.decode_gap(bytes(damaged), codes.size, *tables)
+        except BundleError:
+            refused += 1
+            with pytest.raises(BundleError):
+                huffman_decode_gap(bytes(damaged), codes.size, gap_table, table)
+        else:
+            decoded = huffman_decode_gap(bytes(damaged), codes.size, gap_table, table)
+            assert np.array_equal(decoded, expected)
+    assert 20 < refused < 300
+
+
 @pytest.fixture(scope="module", params=[7, 8])
 def small_decoder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

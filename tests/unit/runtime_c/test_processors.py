@@ -12,7 +12,7 @@ from hardtack_runtime import csrc_dir
 CSRC = csrc_dir()
 GCC = "arm-none-eabi-gcc"
 M4 = ("-mcpu=cortex-m4", "-mthumb", "-O2")
-KERNEL, HUFFMAN = "kernels/ht_conv_2d_s8.c", "ht_huffman.c"
+KERNEL, HUFFMAN = "kernels/ht_conv_2d_s8.c", "ht_huffman_dense.c"
 
 
 def compiled(source: str, *flags: str) -> subprocess.CompletedProcess[str]:

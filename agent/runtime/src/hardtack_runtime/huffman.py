@@ -1,6 +1,6 @@
 """Canonical, length-limited Huffman codes, dense-huff and gap-huff (SPEC sections 1.6, 1.7).
 
-This is the plain reader and writer; the device decodes with `csrc/src/ht_huffman.c`.
+This is the plain reader and writer; the device decodes with `csrc/src/ht_huffman*.c`.
 """
 
 from __future__ import annotations
