@@ -24,7 +24,8 @@ from hardtack_runtime.bundle import (
 from hardtack_runtime.errors import BundleError, GateError, HardtackError, TrustError
 from hardtack_runtime.golden import replay
 from hardtack_runtime.interpreter import Interpreter
-from hardtack_runtime.program import Port, Program, Tensor, encode_program
+from hardtack_runtime.program import Concat, Op, Port, Program, Tensor
+from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
 from tests.golden.make import KEY, every_op_program, golden_bundle, manifest_for
 
@@ -213,34 +214,76 @@ def _empty(dims: tuple[int, int, int, int] = (1, 1, 1, 5)) -> Program:
 
 
 @pytest.mark.parametrize(
-    ("tag", "offset", "value", "met"),
+    ("tag", "offset", "form", "value", "met"),
     [
-        pytest.param("PROG", 4, 9, "9 inputs", id="nine inputs"),
-        pytest.param("PROG", 12, 1, "reserved 1", id="a reserved word"),
-        pytest.param("PROG", 16, 1, "PROG port 0", id="no such tensor"),
-        pytest.param("PROG", 20, 0, "PROG port 0", id="a scale of 0"),
-        pytest.param("PROG", 24, 128, "PROG port 0", id="a zero point of 128"),
-        pytest.param("TENS", 16, 16, "outside the arena", id="a tensor behind the arena"),
-        pytest.param("HUFF", 0, 257, "257 tables", id="too many code tables"),
-        pytest.param("GOLD", 0, 65, "65 vectors", id="too many golden vectors"),
+        pytest.param("PROG", 2, "B", 9, "9 inputs", id="nine inputs"),
+        pytest.param("PROG", 4, "H", 1, "PROG port 0", id="no such tensor"),
+        pytest.param("PROG", 6, "h", 128, "PROG port 0", id="a zero point of 128"),
+        pytest.param("PROG", 8, "f", 0, "PROG port 0", id="a scale of 0"),
+        pytest.param("TENS", 0, "H", 2, "for 2 tensors", id="a tensor too many"),
+        pytest.param("TENS", 2, "B", 8, "layout 8", id="a layout that is none"),
+        pytest.param("TENS", 2, "B", 1, "for 1 tensors", id="a layout of longer rows"),
+        pytest.param("TENS", 3, "B", 1, "reserved 1", id="a reserved byte"),
+        pytest.param("TENS", 9, "H", 16, "outside the arena", id="a tensor behind the arena"),
+        pytest.param("HUFF", 0, "I", 257, "257 tables", id="too many code tables"),
+        pytest.param("GOLD", 0, "I", 65, "65 vectors", id="too many golden vectors"),
     ],
 )
-def test_a_field_out_of_its_range_is_refused(tag: str, offset: int, value: int, met: str) -> None:
+def test_a_field_out_of_its_range_is_refused(
+    tag: str, offset: int, form: str, value: int, met: str
+) -> None:
     program = _empty()
     damaged = bytearray(pack(program, manifest_for(program), key=None))
-    struct.pack_into("<I", damaged, _sections(bytes(damaged))[tag] + offset, value)
+    struct.pack_into(f"<{form}", damaged, _sections(bytes(damaged))[tag] + offset, value)
     with pytest.raises(BundleError, match=met) as caught:
         unpack(bytes(damaged))
     assert caught.value.code == "HT212"
+    assert tag == "GOLD" or _said(Interpreter, bytes(damaged))
+
+
+def test_fields_take_the_width_that_the_widest_of_a_record_needs() -> None:
+    program = every_op_program()
+    widths = {len(encode_program(replace(program, ops=(op,)))) - 20 for op in _widths()}
+    assert widths == {4 + 3, 4 + 6, 4 + 12}
+    for op in _widths():
+        section = encode_program(replace(program, ops=(op,), layers=()))
+        assert decode_program(section, program.tensors, program.arena_size).ops == (op,)
+
+
+def _widths() -> tuple[Op, ...]:
+    """Return operators of three fields whose largest needs 1, 2 and 4 bytes."""
+    return Concat(0, 127, (1,)), Concat(0, -129, (1,)), Concat(0, 32768, (1,))
+
+
+def test_a_field_of_three_bytes_is_refused() -> None:
+    section = bytearray(encode_program(every_op_program()))
+    section[21] = 3
+    with pytest.raises(BundleError, match="fields of 3 bytes"):
+        decode_program(bytes(section), every_op_program().tensors, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("dims", "offset", "row"),
+    [((1, 1, 1, 255), 65520, 7), ((1, 1, 1, 256), 0, 11), ((1, 1, 1, 5), 65536, 9)],
+)
+def test_rows_of_tensors_are_as_short_as_they_can_be(
+    dims: tuple[int, int, int, int], offset: int, row: int
+) -> None:
+    tensor = Tensor("x", dims, None, offset)
+    program = Program((tensor,), (), (Port(0, 1.0, 0),), (Port(0, 1.0, 0),), offset + 256)
+    data = pack(program, manifest_for(program), key=None)
+    assert unpack(data).sections["TENS"] == 4 + row
+    assert unpack(data).program.tensors[0].dims == dims
+    assert Interpreter(data).input_shapes == (dims,)
 
 
 def test_a_short_file_cannot_ask_for_all_memory(bundle: bytes) -> None:
     """Sizes are compared with the signed header before anything is unpacked."""
     damaged = bytearray(bundle)
     for row in range(len(every_op_program().tensors)):
-        at = _sections(bundle)["TENS"] + 4 + 16 * row
-        if damaged[at + 1] > 1:
-            struct.pack_into("<4H", damaged, at + 4, 1, 1, 4095, 65535)
+        at = _sections(bundle)["TENS"] + 4 + 13 * row
+        if damaged[at] >> 4 > 1:
+            struct.pack_into("<4H", damaged, at + 3, 1, 1, 4095, 65535)
     with pytest.raises(BundleError, match="unpacks to"):
         unpack(bytes(damaged))
 

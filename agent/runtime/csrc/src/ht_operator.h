@@ -10,7 +10,8 @@
 typedef struct ht_operator {
     uint32_t opcode;       /* index in ht_operators */
     uint32_t count;        /* fields */
-    const uint8_t *fields; /* int32, in the order of SPEC section 2 */
+    uint32_t width;        /* bytes of a field: 1, 2 or 4 */
+    const uint8_t *fields; /* signed, in the order of SPEC section 2 */
 } ht_operator;
 
 /* What the interpreter knows of an operator. */
@@ -24,9 +25,7 @@ struct ht_operator_entry {
     uint32_t output; /* the field that names the output */
 };
 
-static inline int32_t ht_field(const ht_operator *op, uint32_t index) {
-    return load_i32_le(op->fields + 4 * index);
-}
+int32_t ht_field(const ht_operator *op, uint32_t index);
 
 static inline ht_dims ht_dims_of(const ht_tensor *tensor) {
     const ht_dims dims = {tensor->dims[0], tensor->dims[1], tensor->dims[2], tensor->dims[3]};

@@ -16,6 +16,8 @@ from hardtack_converters.ranges import grid_step
 
 LARGEST_CODE = 127
 SOFTNESS = 0.05
+UNIT, INPUT = 2.0, 1.0
+"""Codes that a unit (its bias is two bytes or three) and an input of a layer count for."""
 FIRST_STEP = 0.25
 """Of the weights' standard deviation."""
 
@@ -64,9 +66,15 @@ class Grid(nn.Module):
     def rate(self) -> Tensor:
         """Return the bits that the codes will take, roughly, with a gradient.
 
-        A unit, a row of the weights, costs as much as one more code that is the sum of its own:
-        what is left empty is dropped, and its bias with it.
+        A unit, a row of the weights, costs as much as some more codes that are the sum of its own:
+        what is left empty is dropped, and its bias with it. An input that no unit reads costs
+        nothing either, and lets the layer before drop a unit of its own.
         """
         sizes = (self.relative / self.step).abs() / SOFTNESS
-        units = sizes.reshape(len(sizes), -1).sum(dim=1)
-        return torch.log2(1 + sizes).sum() + torch.log2(1 + units).sum()
+        units = sizes.flatten(1).sum(dim=1)
+        inputs = sizes.transpose(0, 1).flatten(1).sum(dim=1)
+        return (
+            torch.log2(1 + sizes).sum()
+            + UNIT * torch.log2(1 + units).sum()
+            + INPUT * torch.log2(1 + inputs).sum()
+        )
