@@ -24,7 +24,7 @@ from hardtack_runtime.bundle import (
 from hardtack_runtime.errors import BundleError, GateError, HardtackError, TrustError
 from hardtack_runtime.golden import replay
 from hardtack_runtime.interpreter import Interpreter
-from hardtack_runtime.program import Concat, Op, Port, Program, Tensor
+from hardtack_runtime.program import Concat, FullyConnected, Op, Port, Program, Tensor
 from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
 from tests.golden.make import KEY, every_op_program, golden_bundle, manifest_for
@@ -248,6 +248,58 @@ def test_fields_take_the_width_that_the_widest_of_a_record_needs() -> None:
     for op in _widths():
         section = encode_program(replace(program, ops=(op,), layers=()))
         assert decode_program(section, program.tensors, program.arena_size).ops == (op,)
+
+
+def _dense(bias: np.ndarray, weights: np.ndarray) -> Program:
+    """Return a dense layer of a bias and weights [outputs, inputs]."""
+    outputs, inputs = weights.shape
+    mult = np.full((1, 1, 1, 1), 1 << 30, np.int32)
+    tensors = (
+        Tensor("x", (1, 1, 1, inputs)),
+        Tensor("y", (1, 1, 1, outputs), None, 64),
+        Tensor("w", (1, 1, outputs, inputs), weights[None, None]),
+        Tensor("b", (1, 1, 1, outputs), bias.astype(np.int32)[None, None, None]),
+        Tensor("m", (1, 1, 1, 1), mult),
+        Tensor("s", (1, 1, 1, 1), np.full((1, 1, 1, 1), -6, np.int8)),
+    )
+    op = FullyConnected(0, 2, 3, 4, 5, 1, 0, -128, 127)
+    return Program(tensors, (op,), (Port(0, 1.0, 0),), (Port(1, 1.0, 0),), 128)
+
+
+@pytest.mark.parametrize(("peak", "size"), [(0, 1), (100, 1 + 24), (20000, 1 + 48)])
+def test_a_bias_is_stored_without_what_its_weights_say(peak: int, size: int) -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-90, 90, (24, 40)).astype(np.int8)
+    own = rng.integers(-peak, peak + 1, 24) if peak else 0
+    program = _dense(own + 117 * weights.sum(axis=1, dtype=np.int32), weights)
+    data = pack(program, manifest_for(program), key=None)
+    content = unpack(data)
+    assert [content.stored[1].coding.label, content.stored[1].size] == ["folded", size]
+    for read, written in zip(content.program.tensors, program.tensors, strict=True):
+        if written.data is not None and read.data is not None:
+            assert np.array_equal(read.data, written.data)
+    raw = pack(program, manifest_for(program), key=None, unpack_limit=0)
+    assert {one.coding.label for one in unpack(raw).stored} == {"raw"}
+    x = rng.integers(-128, 128, (1, 1, 1, 40)).astype(np.int8)
+    assert np.array_equal(Interpreter(data).run(x)[0], Interpreter(raw).run(x)[0])
+
+
+@pytest.mark.parametrize("damage", ["no weights", "half a width", "no factor"])
+def test_a_folded_bias_that_does_not_fit_is_refused(damage: str) -> None:
+    weights = np.arange(-60, 60, dtype=np.int8).reshape(12, 10)
+    program = _dense(5 * weights.sum(axis=1, dtype=np.int32), weights)
+    data = bytearray(pack(program, manifest_for(program), key=None))
+    section = _sections(bytes(data))
+    row = section["TENS"] + 4 + 7 * 3
+    (offset,) = struct.unpack_from("<H", data, row + 5)
+    at = section["DATA"] + offset
+    if damage == "no weights":
+        data[row - 7] = 1  # its weights are in the arena, all of a sudden
+        struct.pack_into("<H", data, row - 2, 0)
+    else:
+        struct.pack_into("<I", data, at, 2 if damage == "half a width" else 0)
+    assert "narrow" in _said(unpack, bytes(data)) or "folded" in _said(unpack, bytes(data))
+    assert _said(Interpreter, bytes(data))
 
 
 def _widths() -> tuple[Op, ...]:

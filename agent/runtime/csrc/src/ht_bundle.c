@@ -237,6 +237,7 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     case HT_CTX:
         return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_NARROW:
+    case HT_FOLDED:
         return tensor->dtype == HT_INT32 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_DENSE_HUFF:
     case HT_MASKED_HUFF:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hardtack_runtime import context, huffman, masking
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
-from hardtack_runtime.packing import Coding, Packed, frame, unpacked_bytes
+from hardtack_runtime.packing import Coding, Packed, frame, row_sums, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
 ARENA = 0
@@ -162,10 +162,11 @@ def decode_tensors(
         raise BundleError(
             "HT212", "TENS", f"unpacks to {coded} bytes, the header says {unpack_size}"
         )
-    tensors, stored = [], []
+    tensors, stored, before = list[Tensor](), [], None
     for row in rows:
-        tensor, how = _decode_tensor(row, data, tables)
+        tensor, how = _decode_tensor(row, data, tables, before)
         tensors.append(tensor)
+        before = tensor.data if tensor.is_constant else before
         if how is not None:
             stored.append(how)
     return tuple(tensors), tuple(stored)
@@ -214,7 +215,7 @@ def _decode_row(
 
 def _codes(row: _Row, tables: int) -> bool:
     """Say whether the coding suits the type, and names tables that are there."""
-    if row.coding in (ARENA, Coding.RAW, Coding.NARROW):
+    if row.coding in (ARENA, Coding.RAW, Coding.NARROW, Coding.FOLDED):
         suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
         return suits and row.table == row.gap_table == 0
     if row.coding == Coding.CTX:
@@ -225,13 +226,16 @@ def _codes(row: _Row, tables: int) -> bool:
 
 
 def _decode_tensor(
-    row: _Row, data: bytes, tables: list[huffman.Table]
+    row: _Row, data: bytes, tables: list[huffman.Table], before: npt.NDArray[Any] | None
 ) -> tuple[Tensor, StoredAs | None]:
     name = f"tensor_{row.index}"
     if row.coding == ARENA:
         return Tensor(name, row.dims, None, row.offset), None
     stored = _stored_bytes(row, data)
-    values = _decode_constant(row, stored, tables)
+    if row.coding == Coding.FOLDED:
+        values = _unfold(row, stored, before)
+    else:
+        values = _decode_constant(row, stored, tables)
     return Tensor(name, row.dims, values.reshape(row.dims)), StoredAs(
         Coding(row.coding), len(stored)
     )
@@ -262,6 +266,16 @@ def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> n
     mask, at = masking.read(stored, row.dims)
     live = int(mask.rows.sum()) * masking.view(row.dims)[1] * int(mask.columns.sum())
     return masking.expand(huffman.decode_dense(stored[at:], live, values), mask, row.dims)
+
+
+def _unfold(row: _Row, stored: bytes, before: npt.NDArray[Any] | None) -> npt.NDArray[np.int32]:
+    """Add to each element its share of what the constant before it sums up to, modulo 2^32."""
+    if not stored or before is None or before.dtype != np.int8 or before.size % row.elements:
+        raise BundleError("HT212", row.where, "is folded with weights that are not before it")
+    (zero,) = struct.unpack_from("<b", stored)
+    rest = _widen(row.where, stored[1:], row.elements) if len(stored) > 1 else np.int32(0)
+    whole: npt.NDArray[np.int32] = (zero * row_sums(before, row.elements) + rest).astype(np.int32)
+    return whole
 
 
 def _widen(where: str, stored: bytes, elements: int) -> npt.NDArray[np.int32]:

@@ -21,7 +21,7 @@ SMALLEST_LR = 0.01
 """Of the first learning rate, at the end of the cosine."""
 AIM = 0.97
 """Share of the size that is steered to, so that a small swing keeps the limit."""
-FASTEST = 1.25
+FASTEST = 1.12
 """Growth of the rate per epoch, at most: units that die of a sudden jump do not come back."""
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by

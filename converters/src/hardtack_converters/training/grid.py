@@ -16,8 +16,8 @@ from hardtack_converters.ranges import grid_step
 
 LARGEST_CODE = 127
 SOFTNESS = 0.05
-UNIT, INPUT = 2.0, 1.0
-"""Codes that a unit (its bias is two bytes or three) and an input of a layer count for."""
+UNIT, INPUT = 1.0, 1.0
+"""Codes that a unit and an input of a layer count for."""
 FIRST_STEP = 0.25
 """Of the weights' standard deviation."""
 
@@ -66,9 +66,9 @@ class Grid(nn.Module):
     def rate(self) -> Tensor:
         """Return the bits that the codes will take, roughly, with a gradient.
 
-        A unit, a row of the weights, costs as much as some more codes that are the sum of its own:
-        what is left empty is dropped, and its bias with it. An input that no unit reads costs
-        nothing either, and lets the layer before drop a unit of its own.
+        A unit, a row of the weights, costs as much as one more code that is the sum of its own:
+        what is left empty is dropped, and its bias with it. So does an input, a column: one that
+        no unit reads lets the layer before drop a unit.
         """
         sizes = (self.relative / self.step).abs() / SOFTNESS
         units = sizes.flatten(1).sum(dim=1)
