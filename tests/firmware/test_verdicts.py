@@ -81,7 +81,7 @@ def sign_again(data: bytearray) -> None:
 def mutant(rng: random.Random) -> bytes:
     """Return a damaged bundle; the manifest, which no device reads, only as the digest sees it."""
     data = bytearray(rng.choice(BASES))
-    after_manifest = MANIFEST + struct.unpack_from("<I", data, PAYLOAD_OFFSET)[0]
+    after_manifest = MANIFEST + -(-struct.unpack_from("<I", data, PAYLOAD_OFFSET)[0] // 4) * 4
     kind = rng.choices(("header", "payload", "size", "signed", "signed header"), (3, 1, 1, 4, 1))[0]
     if kind == "size":
         return bytes(data[: rng.randrange(len(data))]) + bytes(rng.choice((0, 4, 8)))

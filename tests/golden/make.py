@@ -50,9 +50,14 @@ class Builder:
         values[:dead] = 0
         return self.constant(np.where(self.rng.random(shape) < kept, values, 0).astype(np.int8))
 
-    def requantise(self, channels: int) -> tuple[int, int, int]:
-        """Add bias, multipliers and shifts."""
+    def requantise(self, channels: int, zero: int = 0, of: int = 0) -> tuple[int, int, int]:
+        """Add bias, multipliers and shifts; the bias holds -zero times the weights of its row."""
         bias = self.rng.integers(-2000, 2000, channels).astype(np.int32)
+        if zero:
+            weights = self.tensors[of].data
+            assert weights is not None
+            sums = weights.reshape(channels, -1).sum(axis=1, dtype=np.int32)
+            bias = bias // 40 - np.int32(zero) * sums
         mult = self.rng.integers(Q30, 2**31 - 1, channels).astype(np.int32)
         shift = self.rng.integers(-9, -6, channels).astype(np.int8)
         return self.constant(bias), self.constant(mult), self.constant(shift)
@@ -98,7 +103,8 @@ def every_op_program() -> p.Program:
     b.ops.append(p.FullyConnected(turned, b.weights(64, 144, dead=9), *b.requantise(64), dense,
                                   0, -128, 127))  # fmt: skip
     sparse = b.place(1, 1, 1, 64)
-    b.ops.append(p.FullyConnected(dense, b.weights(64, 64, kept=0.1), *b.requantise(64), sparse,
+    weights = b.weights(64, 64, kept=0.1)
+    b.ops.append(p.FullyConnected(dense, weights, *b.requantise(64, zero=-128, of=weights), sparse,
                                   0, -128, 127))  # fmt: skip
     reduced = b.place(1, 1, 1, 16)
     b.ops.append(p.Mean(sparse, reduced, 1, 4, 16, 0, Q30, -1, 0))

@@ -24,7 +24,8 @@ from hardtack_runtime.bundle import (
 from hardtack_runtime.errors import BundleError, GateError, HardtackError, TrustError
 from hardtack_runtime.golden import replay
 from hardtack_runtime.interpreter import Interpreter
-from hardtack_runtime.program import Port, Program, Tensor, encode_program
+from hardtack_runtime.program import Concat, FullyConnected, Op, Port, Program, Tensor
+from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.signing import Keyring, SigningKey, VerifyKey
 from tests.golden.make import KEY, every_op_program, golden_bundle, manifest_for
 
@@ -213,34 +214,128 @@ def _empty(dims: tuple[int, int, int, int] = (1, 1, 1, 5)) -> Program:
 
 
 @pytest.mark.parametrize(
-    ("tag", "offset", "value", "met"),
+    ("tag", "offset", "form", "value", "met"),
     [
-        pytest.param("PROG", 4, 9, "9 inputs", id="nine inputs"),
-        pytest.param("PROG", 12, 1, "reserved 1", id="a reserved word"),
-        pytest.param("PROG", 16, 1, "PROG port 0", id="no such tensor"),
-        pytest.param("PROG", 20, 0, "PROG port 0", id="a scale of 0"),
-        pytest.param("PROG", 24, 128, "PROG port 0", id="a zero point of 128"),
-        pytest.param("TENS", 16, 16, "outside the arena", id="a tensor behind the arena"),
-        pytest.param("HUFF", 0, 257, "257 tables", id="too many code tables"),
-        pytest.param("GOLD", 0, 65, "65 vectors", id="too many golden vectors"),
+        pytest.param("PROG", 2, "B", 9, "9 inputs", id="nine inputs"),
+        pytest.param("PROG", 4, "H", 1, "PROG port 0", id="no such tensor"),
+        pytest.param("PROG", 6, "h", 128, "PROG port 0", id="a zero point of 128"),
+        pytest.param("PROG", 8, "f", 0, "PROG port 0", id="a scale of 0"),
+        pytest.param("TENS", 0, "H", 2, "for 2 tensors", id="a tensor too many"),
+        pytest.param("TENS", 2, "B", 8, "layout 8", id="a layout that is none"),
+        pytest.param("TENS", 2, "B", 1, "for 1 tensors", id="a layout of longer rows"),
+        pytest.param("TENS", 3, "B", 1, "reserved 1", id="a reserved byte"),
+        pytest.param("TENS", 9, "H", 16, "outside the arena", id="a tensor behind the arena"),
+        pytest.param("HUFF", 0, "I", 257, "257 tables", id="too many code tables"),
+        pytest.param("GOLD", 0, "I", 65, "65 vectors", id="too many golden vectors"),
     ],
 )
-def test_a_field_out_of_its_range_is_refused(tag: str, offset: int, value: int, met: str) -> None:
+def test_a_field_out_of_its_range_is_refused(
+    tag: str, offset: int, form: str, value: int, met: str
+) -> None:
     program = _empty()
     damaged = bytearray(pack(program, manifest_for(program), key=None))
-    struct.pack_into("<I", damaged, _sections(bytes(damaged))[tag] + offset, value)
+    struct.pack_into(f"<{form}", damaged, _sections(bytes(damaged))[tag] + offset, value)
     with pytest.raises(BundleError, match=met) as caught:
         unpack(bytes(damaged))
     assert caught.value.code == "HT212"
+    assert tag == "GOLD" or _said(Interpreter, bytes(damaged))
+
+
+def test_fields_take_the_width_that_the_widest_of_a_record_needs() -> None:
+    program = every_op_program()
+    widths = {len(encode_program(replace(program, ops=(op,)))) - 20 for op in _widths()}
+    assert widths == {4 + 3, 4 + 6, 4 + 12}
+    for op in _widths():
+        section = encode_program(replace(program, ops=(op,), layers=()))
+        assert decode_program(section, program.tensors, program.arena_size).ops == (op,)
+
+
+def _dense(bias: np.ndarray, weights: np.ndarray) -> Program:
+    """Return a dense layer of a bias and weights [outputs, inputs]."""
+    outputs, inputs = weights.shape
+    mult = np.full((1, 1, 1, 1), 1 << 30, np.int32)
+    tensors = (
+        Tensor("x", (1, 1, 1, inputs)),
+        Tensor("y", (1, 1, 1, outputs), None, 64),
+        Tensor("w", (1, 1, outputs, inputs), weights[None, None]),
+        Tensor("b", (1, 1, 1, outputs), bias.astype(np.int32)[None, None, None]),
+        Tensor("m", (1, 1, 1, 1), mult),
+        Tensor("s", (1, 1, 1, 1), np.full((1, 1, 1, 1), -6, np.int8)),
+    )
+    op = FullyConnected(0, 2, 3, 4, 5, 1, 0, -128, 127)
+    return Program(tensors, (op,), (Port(0, 1.0, 0),), (Port(1, 1.0, 0),), 128)
+
+
+@pytest.mark.parametrize(("peak", "size"), [(0, 1), (100, 1 + 24), (20000, 1 + 48)])
+def test_a_bias_is_stored_without_what_its_weights_say(peak: int, size: int) -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-90, 90, (24, 40)).astype(np.int8)
+    own = rng.integers(-peak, peak + 1, 24) if peak else 0
+    program = _dense(own + 117 * weights.sum(axis=1, dtype=np.int32), weights)
+    data = pack(program, manifest_for(program), key=None)
+    content = unpack(data)
+    assert [content.stored[1].coding.label, content.stored[1].size] == ["folded", size]
+    for read, written in zip(content.program.tensors, program.tensors, strict=True):
+        if written.data is not None and read.data is not None:
+            assert np.array_equal(read.data, written.data)
+    raw = pack(program, manifest_for(program), key=None, unpack_limit=0)
+    assert {one.coding.label for one in unpack(raw).stored} == {"raw"}
+    x = rng.integers(-128, 128, (1, 1, 1, 40)).astype(np.int8)
+    assert np.array_equal(Interpreter(data).run(x)[0], Interpreter(raw).run(x)[0])
+
+
+@pytest.mark.parametrize("damage", ["no weights", "half a width", "no factor"])
+def test_a_folded_bias_that_does_not_fit_is_refused(damage: str) -> None:
+    weights = np.arange(-60, 60, dtype=np.int8).reshape(12, 10)
+    program = _dense(5 * weights.sum(axis=1, dtype=np.int32), weights)
+    data = bytearray(pack(program, manifest_for(program), key=None))
+    section = _sections(bytes(data))
+    row = section["TENS"] + 4 + 7 * 3
+    (offset,) = struct.unpack_from("<H", data, row + 5)
+    at = section["DATA"] + offset
+    if damage == "no weights":
+        data[row - 7] = 1  # its weights are in the arena, all of a sudden
+        struct.pack_into("<H", data, row - 2, 0)
+    else:
+        struct.pack_into("<I", data, at, 2 if damage == "half a width" else 0)
+    assert "narrow" in _said(unpack, bytes(data)) or "folded" in _said(unpack, bytes(data))
+    assert _said(Interpreter, bytes(data))
+
+
+def _widths() -> tuple[Op, ...]:
+    """Return operators of three fields whose largest needs 1, 2 and 4 bytes."""
+    return Concat(0, 127, (1,)), Concat(0, -129, (1,)), Concat(0, 32768, (1,))
+
+
+def test_a_field_of_three_bytes_is_refused() -> None:
+    section = bytearray(encode_program(every_op_program()))
+    section[21] = 3
+    with pytest.raises(BundleError, match="fields of 3 bytes"):
+        decode_program(bytes(section), every_op_program().tensors, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("dims", "offset", "row"),
+    [((1, 1, 1, 255), 65520, 7), ((1, 1, 1, 256), 0, 11), ((1, 1, 1, 5), 65536, 9)],
+)
+def test_rows_of_tensors_are_as_short_as_they_can_be(
+    dims: tuple[int, int, int, int], offset: int, row: int
+) -> None:
+    tensor = Tensor("x", dims, None, offset)
+    program = Program((tensor,), (), (Port(0, 1.0, 0),), (Port(0, 1.0, 0),), offset + 256)
+    data = pack(program, manifest_for(program), key=None)
+    assert unpack(data).sections["TENS"] == 4 + row
+    assert unpack(data).program.tensors[0].dims == dims
+    assert Interpreter(data).input_shapes == (dims,)
 
 
 def test_a_short_file_cannot_ask_for_all_memory(bundle: bytes) -> None:
     """Sizes are compared with the signed header before anything is unpacked."""
     damaged = bytearray(bundle)
     for row in range(len(every_op_program().tensors)):
-        at = _sections(bundle)["TENS"] + 4 + 16 * row
-        if damaged[at + 1] > 1:
-            struct.pack_into("<4H", damaged, at + 4, 1, 1, 4095, 65535)
+        at = _sections(bundle)["TENS"] + 4 + 13 * row
+        if damaged[at] >> 4 > 1:
+            struct.pack_into("<4H", damaged, at + 3, 1, 1, 4095, 65535)
     with pytest.raises(BundleError, match="unpacks to"):
         unpack(bytes(damaged))
 

@@ -3,10 +3,13 @@
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
 
-#define ENTRY_SIZE 16u
+#define TENS_HEAD_SIZE 4u
 #define SECTION_TABLE_SIZE (4u * HT_SECTIONS)
 #define MAX_MEMORY (1u << 30) /* arena and unpack memory: sums below never wrap */
 #define MAX_VERSION 1000000000u
+
+/* What an entry of the tensor table has (SPEC section 1.5). */
+enum { WIDE_DIMS = 1, WIDE_OFFSET = 2, TABLES = 4, LAYOUTS = 8 };
 
 /* In the header, bytes. */
 enum {
@@ -163,10 +166,10 @@ ht_status ht_bundle_code_table(const ht_bundle *bundle, uint32_t index, ht_span 
     return HT_OK;
 }
 
-static ht_status read_dims(const uint8_t *entry, ht_tensor *tensor) {
+static ht_status read_dims(const uint8_t *entry, uint32_t width, ht_tensor *tensor) {
     uint64_t elements = 1;
-    for (int i = 0; i < 4; i++) {
-        tensor->dims[i] = (int32_t)load16_le(entry + 4 + 2 * i);
+    for (uint32_t i = 0; i < 4; i++) {
+        tensor->dims[i] = (int32_t)(width == 1 ? entry[i] : load16_le(entry + 2 * i));
         elements *= (uint64_t)tensor->dims[i];
     }
     if (elements == 0 || elements >= 1u << 28) {
@@ -192,16 +195,26 @@ static ht_status read_stored(const ht_span *data, ht_tensor *tensor) {
     return tensor->stored_size <= data->size - tensor->offset ? HT_OK : HT_ERR_TENSOR;
 }
 
+static uint32_t entry_size(uint32_t layout) {
+    return 7u + (layout & TABLES ? 2u : 0u) + (layout & WIDE_DIMS ? 4u : 0u) +
+           (layout & WIDE_OFFSET ? 2u : 0u);
+}
+
 static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *tensor) {
-    const uint8_t *entry = bundle->section[HT_TENS].bytes + 4 + index * ENTRY_SIZE;
-    tensor->dtype = entry[0];
-    tensor->coding = entry[1];
-    tensor->table = entry[2];
-    tensor->gap_table = entry[3];
+    const uint8_t *table = bundle->section[HT_TENS].bytes;
+    const uint32_t layout = table[2];
+    const uint8_t *entry = table + TENS_HEAD_SIZE + index * entry_size(layout);
+    tensor->dtype = entry[0] & 15;
+    tensor->coding = entry[0] >> 4;
+    tensor->table = layout & TABLES ? entry[1] : 0;
+    tensor->gap_table = layout & TABLES ? entry[2] : 0;
     tensor->place = tensor->coding == HT_UNSTORED ? HT_ARENA : HT_CONSTANT;
-    tensor->offset = load32_le(entry + 12);
+    entry += layout & TABLES ? 3 : 1;
+    const uint32_t width = layout & WIDE_DIMS ? 2 : 1;
+    const uint8_t *offset = entry + 4 * width;
+    tensor->offset = layout & WIDE_OFFSET ? load32_le(offset) : load16_le(offset);
     tensor->stored_size = 0;
-    const ht_status status = read_dims(entry, tensor);
+    const ht_status status = read_dims(entry, width, tensor);
     if (status != HT_OK || tensor->place == HT_ARENA) {
         return status;
     }
@@ -224,6 +237,7 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     case HT_CTX:
         return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_NARROW:
+    case HT_FOLDED:
         return tensor->dtype == HT_INT32 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_DENSE_HUFF:
     case HT_MASKED_HUFF:
@@ -237,12 +251,14 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
 
 static ht_status check_tensors(ht_bundle *bundle) {
     const ht_span *tens = &bundle->section[HT_TENS];
-    if (tens->size < 4) {
+    if (tens->size < TENS_HEAD_SIZE) {
         return HT_ERR_TENSOR;
     }
-    bundle->tensor_count = load32_le(tens->bytes);
-    if (bundle->tensor_count == 0 || bundle->tensor_count > 16384 ||
-        tens->size != 4 + bundle->tensor_count * ENTRY_SIZE) {
+    bundle->tensor_count = load16_le(tens->bytes);
+    const uint32_t layout = tens->bytes[2];
+    if (bundle->tensor_count == 0 || bundle->tensor_count > 16384 || layout >= LAYOUTS ||
+        tens->bytes[3] != 0 ||
+        tens->size != TENS_HEAD_SIZE + bundle->tensor_count * entry_size(layout)) {
         return HT_ERR_TENSOR;
     }
     uint64_t unpacked = 0;

@@ -22,13 +22,43 @@ static uint32_t offset_of_tensor(ht_model *model, uint32_t index) {
 
 /* ---- Those of one operator, field by field */
 
-/* Read the tensor that a field names if it is a coded constant. */
-static int is_coded_input(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
-                          ht_tensor *tensor) {
+/* Read the tensor that a field names if it is a constant. */
+static int is_constant_input(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
+                             ht_tensor *tensor) {
     const uint32_t bit = field < 31 ? field : 31;
     return (ht_operators[op->opcode]->inputs >> bit & 1u) != 0 &&
            ht_bundle_tensor(bundle, (uint32_t)ht_field(op, field), tensor) == HT_OK &&
-           ht_is_coded(tensor);
+           tensor->place == HT_CONSTANT;
+}
+
+static int is_coded_input(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
+                          ht_tensor *tensor) {
+    return is_constant_input(bundle, op, field, tensor) && ht_is_coded(tensor);
+}
+
+/* The last constant before tensor `index` in the table; `index` itself where there is none. */
+static uint32_t constant_before(const ht_bundle *bundle, uint32_t index) {
+    for (uint32_t i = index; i > 0; i--) {
+        ht_tensor tensor;
+        if (ht_bundle_tensor(bundle, i - 1, &tensor) == HT_OK && tensor.place == HT_CONSTANT) {
+            return i - 1;
+        }
+    }
+    return index;
+}
+
+ht_status ht_check_folded(const ht_bundle *bundle, const ht_operator *op) {
+    for (uint32_t field = 0; field < op->count; field++) {
+        ht_tensor tensor;
+        if (!is_constant_input(bundle, op, field, &tensor) || tensor.coding != HT_FOLDED) {
+            continue;
+        }
+        const uint32_t before = constant_before(bundle, (uint32_t)ht_field(op, field));
+        if (field != 2 || before != (uint32_t)ht_field(op, 1)) {
+            return HT_ERR_TENSOR;
+        }
+    }
+    return HT_OK;
 }
 
 uint32_t ht_layer_size(const ht_bundle *bundle, const ht_operator *op) {
@@ -61,12 +91,17 @@ ht_status ht_layer_unpack(ht_model *model, const ht_operator *op) {
     uint8_t *out = model->layer;
     model->cursor = 0; /* it counted the fields of another operator */
     model->cursor_offset = 0;
+    ht_constant before = {NULL, 0};
     for (uint32_t field = 0; field < op->count; field++) {
         ht_tensor tensor;
-        if (!is_coded_input(&model->bundle, op, field, &tensor)) {
+        if (!is_constant_input(&model->bundle, op, field, &tensor)) {
             continue;
         }
-        const ht_status status = ht_unpack_tensor(&model->bundle, &tensor, out);
+        if (!ht_is_coded(&tensor)) {
+            ht_pass_constant(&model->bundle, &tensor, &before);
+            continue;
+        }
+        const ht_status status = ht_unpack_tensor(&model->bundle, &tensor, &before, out);
         if (status != HT_OK) {
             return status;
         }

@@ -16,7 +16,7 @@ void ht_golden_fill(uint32_t *state, int8_t *codes, int32_t count) {
 
 static uint32_t input_elements(const ht_model *model, uint32_t index) {
     ht_tensor tensor;
-    (void)ht_bundle_tensor(&model->bundle, load32_le(model->ports + 12 * index), &tensor);
+    (void)ht_bundle_tensor(&model->bundle, load16_le(model->ports + HT_PORT_SIZE * index), &tensor);
     return (uint32_t)tensor.elements;
 }
 

@@ -2,35 +2,48 @@
 
 #include "ht_operator.h"
 
-#define PORT_SIZE 12u
+#define COUNTS_SIZE 4u
 #define MAX_PORTS 8
 #define MAX_OPS 4096
 
 /* ---- Opening */
+
+int32_t ht_field(const ht_operator *op, uint32_t index) {
+    const uint8_t *field = op->fields + op->width * index;
+    switch (op->width) {
+    case 1:
+        return (int8_t)field[0];
+    case 2:
+        return (int16_t)load16_le(field);
+    default:
+        return load_i32_le(field);
+    }
+}
 
 ht_status ht_operator_at(const ht_model *model, uint32_t at, ht_operator *op, uint32_t *next) {
     if (at > model->ops.size || model->ops.size - at < 4) {
         return HT_ERR_PROGRAM;
     }
     const uint8_t *record = model->ops.bytes + at;
-    const uint32_t words = load16_le(record + 2);
-    if (words == 0 || 4 * words > model->ops.size - at) {
+    op->opcode = record[0];
+    op->width = record[1];
+    op->count = load16_le(record + 2);
+    op->fields = record + 4;
+    if ((op->width != 1 && op->width != 2 && op->width != 4) ||
+        op->width * op->count > model->ops.size - at - 4) {
         return HT_ERR_PROGRAM;
     }
-    op->opcode = load16_le(record);
-    op->count = words - 1;
-    op->fields = record + 4;
-    *next = at + 4 * words;
+    *next = at + 4 + op->width * op->count;
     return op->opcode > 0 && op->opcode < HT_OPERATORS ? HT_OK : HT_ERR_OPCODE;
 }
 
 static ht_status check_ports(const ht_model *model) {
     for (uint32_t i = 0; i < model->input_count + model->output_count; i++) {
-        const uint8_t *port = model->ports + i * PORT_SIZE;
+        const uint8_t *port = model->ports + i * HT_PORT_SIZE;
+        const int32_t zero = (int16_t)load16_le(port + 2);
         const float scale = load_f32_le(port + 4);
-        const int32_t zero = load_i32_le(port + 8);
         ht_tensor tensor;
-        if (ht_bundle_tensor(&model->bundle, load32_le(port), &tensor) != HT_OK ||
+        if (ht_bundle_tensor(&model->bundle, load16_le(port), &tensor) != HT_OK ||
             tensor.place != HT_ARENA || zero < -128 || zero > 127 ||
             !(scale > 0.0f && scale <= 3.4e38f)) {
             return HT_ERR_PROGRAM;
@@ -41,7 +54,10 @@ static ht_status check_ports(const ht_model *model) {
 
 static ht_status check_operator(ht_model *model, const ht_operator *op) {
     const ht_operator_entry *entry = ht_operators[op->opcode];
-    const ht_status status = entry != NULL ? entry->check(&model->bundle, op) : HT_ERR_NOT_LINKED;
+    ht_status status = entry != NULL ? entry->check(&model->bundle, op) : HT_ERR_NOT_LINKED;
+    if (status == HT_OK) {
+        status = ht_check_folded(&model->bundle, op);
+    }
     if (status == HT_OK) {
         const uint32_t size = ht_layer_size(&model->bundle, op);
         model->layer_size = size > model->layer_size ? size : model->layer_size;
@@ -52,7 +68,7 @@ static ht_status check_operator(ht_model *model, const ht_operator *op) {
 static ht_status check_operators(ht_model *model) {
     uint32_t at = 0;
     for (uint32_t i = 0; i < model->op_count; i++) {
-        ht_operator op = {0, 0, NULL};
+        ht_operator op = {0, 0, 0, NULL};
         ht_status status = ht_operator_at(model, at, &op, &at);
         if (status == HT_OK) {
             status = check_operator(model, &op);
@@ -68,24 +84,23 @@ static ht_status check_operators(ht_model *model) {
 
 static ht_status read_program(ht_model *model) {
     const ht_span *prog = &model->bundle.section[HT_PROG];
-    if (prog->size < 16) {
+    if (prog->size < COUNTS_SIZE) {
         return HT_ERR_PROGRAM;
     }
-    model->op_count = load32_le(prog->bytes);
-    model->input_count = load32_le(prog->bytes + 4);
-    model->output_count = load32_le(prog->bytes + 8);
+    model->op_count = load16_le(prog->bytes);
+    model->input_count = prog->bytes[2];
+    model->output_count = prog->bytes[3];
     if (model->op_count > MAX_OPS || model->input_count < 1 || model->input_count > MAX_PORTS ||
-        model->output_count < 1 || model->output_count > MAX_PORTS ||
-        load32_le(prog->bytes + 12) != 0) {
+        model->output_count < 1 || model->output_count > MAX_PORTS) {
         return HT_ERR_PROGRAM;
     }
-    const uint32_t ports_size = (model->input_count + model->output_count) * PORT_SIZE;
-    if (prog->size - 16 < ports_size) {
+    const uint32_t ports_size = (model->input_count + model->output_count) * HT_PORT_SIZE;
+    if (prog->size - COUNTS_SIZE < ports_size) {
         return HT_ERR_PROGRAM;
     }
-    model->ports = prog->bytes + 16;
+    model->ports = prog->bytes + COUNTS_SIZE;
     model->ops.bytes = model->ports + ports_size;
-    model->ops.size = prog->size - 16 - ports_size;
+    model->ops.size = prog->size - COUNTS_SIZE - ports_size;
     const ht_status status = check_ports(model);
     return status == HT_OK ? check_operators(model) : status;
 }
@@ -128,11 +143,11 @@ static ht_status fill_port(const ht_model *model, uint32_t tensor_index, ht_port
 }
 
 static ht_status outer_port(const ht_model *model, uint32_t index, ht_port *port) {
-    const uint8_t *entry = model->ports + index * PORT_SIZE;
-    const ht_status status = fill_port(model, load32_le(entry), port);
+    const uint8_t *entry = model->ports + index * HT_PORT_SIZE;
+    const ht_status status = fill_port(model, load16_le(entry), port);
     if (status == HT_OK) {
         port->scale = load_f32_le(entry + 4);
-        port->zero = load_i32_le(entry + 8);
+        port->zero = (int16_t)load16_le(entry + 2);
     }
     return status;
 }

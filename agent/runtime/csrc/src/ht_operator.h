@@ -10,7 +10,8 @@
 typedef struct ht_operator {
     uint32_t opcode;       /* index in ht_operators */
     uint32_t count;        /* fields */
-    const uint8_t *fields; /* int32, in the order of SPEC section 2 */
+    uint32_t width;        /* bytes of a field: 1, 2 or 4 */
+    const uint8_t *fields; /* signed, in the order of SPEC section 2 */
 } ht_operator;
 
 /* What the interpreter knows of an operator. */
@@ -28,9 +29,7 @@ struct ht_operator_entry {
 /* All fields from one on, as `inputs`. */
 #define HT_FROM_FIELD(first) (0xFFFFFFFFu << (first))
 
-static inline int32_t ht_field(const ht_operator *op, uint32_t index) {
-    return load_i32_le(op->fields + 4 * index);
-}
+int32_t ht_field(const ht_operator *op, uint32_t index);
 
 static inline ht_dims ht_dims_of(const ht_tensor *tensor) {
     const ht_dims dims = {tensor->dims[0], tensor->dims[1], tensor->dims[2], tensor->dims[3]};
@@ -45,6 +44,10 @@ void *ht_operand_data(ht_model *model, const ht_operator *op, uint32_t field, ht
 
 /* Bytes that the coded constants of an operator take, which is checked; UINT32_MAX for more. */
 uint32_t ht_layer_size(const ht_bundle *bundle, const ht_operator *op);
+
+/* A folded constant is a bias that leans on the weights of its operator: not on others, which may
+ * not be in memory when it is unpacked. */
+ht_status ht_check_folded(const ht_bundle *bundle, const ht_operator *op);
 
 /* Unpack the constants of an operator about to run, where the memory is for one at a time. */
 ht_status ht_layer_unpack(ht_model *model, const ht_operator *op);

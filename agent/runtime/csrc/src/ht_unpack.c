@@ -126,19 +126,49 @@ static ht_status unpack_huffman(const ht_bundle *bundle, const ht_tensor *tensor
     return status;
 }
 
-/* int32 elements stored in 1, 2 or 3 bytes, their sign to be extended. */
+/* int32 elements stored in `width` bytes, their sign to be extended. */
+static void widen(const uint8_t *in, uint32_t width, uint32_t elements, uint8_t *out) {
+    for (uint32_t i = 0; i < elements; i++, in += width, out += 4) {
+        const uint8_t sign = (uint8_t)(width > 0 && (in[width - 1] & 0x80) != 0 ? 0xFF : 0x00);
+        for (uint32_t byte = 0; byte < 4; byte++) {
+            out[byte] = byte < width ? in[byte] : sign;
+        }
+    }
+}
+
 static ht_status unpack_narrow(const ht_tensor *tensor, ht_span stored, uint8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
     const uint32_t width = stored.size / elements;
     if (width < 1 || width > 3 || stored.size != width * elements) {
         return HT_ERR_CODE_STREAM;
     }
-    for (uint32_t i = 0; i < elements; i++) {
-        const uint8_t *in = stored.bytes + i * width;
-        const uint8_t sign = (uint8_t)((in[width - 1] & 0x80) != 0 ? 0xFF : 0x00);
-        for (uint32_t byte = 0; byte < 4; byte++) {
-            out[4 * i + byte] = byte < width ? in[byte] : sign;
+    widen(stored.bytes, width, elements, out);
+    return HT_OK;
+}
+
+/* narrow with a factor in front: each element is short of that times the sum of its row of the
+ * weights. Sums wrap, which is defined for unsigned integers. */
+static ht_status unpack_folded(const ht_tensor *tensor, ht_span stored, const ht_constant *before,
+                               uint8_t *out) {
+    const uint32_t elements = (uint32_t)tensor->elements;
+    if (stored.size < 1 || before->elements == 0 || before->elements % elements != 0) {
+        return HT_ERR_CODE_STREAM;
+    }
+    const uint32_t width = (stored.size - 1) / elements;
+    if (width > 3 || stored.size != 1 + width * elements) {
+        return HT_ERR_CODE_STREAM;
+    }
+    widen(stored.bytes + 1, width, elements, out);
+    const uint32_t factor = (uint32_t)(int32_t)(int8_t)stored.bytes[0];
+    const int8_t *weight = before->values;
+    const uint32_t row = before->elements / elements;
+    for (uint32_t i = 0; i < elements; i++, weight += row, out += 4) {
+        int64_t sum = 0;
+        for (uint32_t k = 0; k < row; k++) {
+            sum += weight[k];
         }
+        const uint32_t all = (uint32_t)sum * factor + load32_le(out);
+        memcpy(out, &all, 4); /* the machine is little-endian: ht_bundle_open has looked */
     }
     return HT_OK;
 }
@@ -149,12 +179,14 @@ static ht_status unpack_ctx(const ht_tensor *tensor, ht_span stored, int8_t *out
     return ht_ctx_decode(stored.bytes, stored.size, rows, tensor->elements / rows, out);
 }
 
-ht_status ht_unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, uint8_t *out) {
+static ht_status unpack(const ht_bundle *bundle, const ht_tensor *tensor, const ht_constant *before,
+                        uint8_t *out) {
     const ht_span stored = {bundle->section[HT_DATA].bytes + tensor->offset, tensor->stored_size};
-    memset(out + ht_unpacked_bytes(tensor) - 16, 0, 16);
     switch (tensor->coding) {
     case HT_NARROW:
         return unpack_narrow(tensor, stored, out);
+    case HT_FOLDED:
+        return unpack_folded(tensor, stored, before, out);
     case HT_CTX:
         return unpack_ctx(tensor, stored, (int8_t *)out);
     default:
@@ -162,18 +194,37 @@ ht_status ht_unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, uin
     }
 }
 
+static void set_before(ht_constant *before, const ht_tensor *tensor, const uint8_t *values) {
+    before->values = (const int8_t *)values;
+    before->elements = tensor->dtype == HT_INT8 ? (uint32_t)tensor->elements : 0;
+}
+
+ht_status ht_unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, ht_constant *before,
+                           uint8_t *out) {
+    memset(out + ht_unpacked_bytes(tensor) - 16, 0, 16);
+    const ht_status status = unpack(bundle, tensor, before, out);
+    set_before(before, tensor, out);
+    return status;
+}
+
+void ht_pass_constant(const ht_bundle *bundle, const ht_tensor *tensor, ht_constant *before) {
+    set_before(before, tensor, bundle->section[HT_DATA].bytes + tensor->offset);
+}
+
 ht_status ht_unpack_all(const ht_bundle *bundle, uint8_t *out) {
+    ht_constant before = {NULL, 0};
     for (uint32_t i = 0; i < bundle->tensor_count; i++) {
         ht_tensor tensor;
         (void)ht_bundle_tensor(bundle, i, &tensor);
-        if (!ht_is_coded(&tensor)) {
-            continue;
+        if (ht_is_coded(&tensor)) {
+            const ht_status status = ht_unpack_tensor(bundle, &tensor, &before, out);
+            if (status != HT_OK) {
+                return status;
+            }
+            out += ht_unpacked_bytes(&tensor);
+        } else if (tensor.place == HT_CONSTANT) {
+            ht_pass_constant(bundle, &tensor, &before);
         }
-        const ht_status status = ht_unpack_tensor(bundle, &tensor, out);
-        if (status != HT_OK) {
-            return status;
-        }
-        out += ht_unpacked_bytes(&tensor);
     }
     return HT_OK;
 }

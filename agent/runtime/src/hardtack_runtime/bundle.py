@@ -16,7 +16,8 @@ from hardtack_runtime import packing
 from hardtack_runtime.errors import BundleError, GateError, TrustError
 from hardtack_runtime.manifest import Manifest, decode_manifest, encode_manifest
 from hardtack_runtime.packing import Coding
-from hardtack_runtime.program import GoldenVector, Program, decode_program, encode_program
+from hardtack_runtime.program import GoldenVector, Program
+from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.sections import (
     ARENA,
     StoredAs,
@@ -28,7 +29,7 @@ from hardtack_runtime.sections import (
     encode_tensors,
     lay_out,
     round_up,
-    tensor_row,
+    row_of,
     unpacked_size,
 )
 from hardtack_runtime.signing import Keyring, SigningKey
@@ -282,7 +283,7 @@ def _model_id(program: Program) -> bytes:
     digest = hashlib.sha256(encode_program(program))
     for tensor in program.tensors:
         coding = Coding.RAW if tensor.is_constant else ARENA
-        digest.update(tensor_row(tensor, coding, tensor.offset))
+        digest.update(row_of(tensor, coding, tensor.offset).encode())
     for tensor in program.tensors:
         if tensor.data is not None:
             digest.update(tensor.data.astype(tensor.data.dtype.newbyteorder("<")).tobytes())

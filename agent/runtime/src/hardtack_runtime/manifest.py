@@ -46,15 +46,18 @@ class PortSpec(_Strict):
         return math.prod(self.shape)
 
 
-class Provenance(_Strict):
-    """Where the model came from and what made the bundle."""
+Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
-    source_sha256: str = ""
+
+class Provenance(_Strict):
+    """Where the model came from and what made the bundle; digests in hex."""
+
+    source_sha256: Digest = ""
     source_format: str = ""
     tool: str = "hardtack"
     tool_version: str = ""
     calibration_samples: int = 0
-    calibration_sha256: str = ""
+    calibration_sha256: Digest = ""
 
 
 class Manifest(_Strict):
@@ -100,14 +103,35 @@ class Manifest(_Strict):
 
 
 _IN_HEADER = {"name", "version", "model_id"}
+_DIGESTS = ("source_sha256", "calibration_sha256")
+"""Of the provenance: hex here, bytes in the file."""
 _LARGEST = 1 << 20
 """Bytes a manifest may have: a small section must not unpack into all of a device's memory."""
+_TYPICAL: dict[str, Any] = {
+    "inputs": [{"name": "input", "shape": [1], "scale": 1.0, "zero_point": -128}],
+    "outputs": [{"name": "output", "shape": [1, 10], "scale": 1.0, "zero_point": 0}],
+    "labels": ["0", "1"],
+    "task": "classify",
+    "preprocessing": [{"step": "normalize", "mean": [0.0], "std": [1.0], "folded": True}],
+    "softmax_stripped": True,
+    "layers": ["node_Conv_0", "node_MaxPool_1", "node_Gemm_2"],
+    "provenance": {
+        "source_sha256": b"", "source_format": "onnx", "tool": "hardtack", "tool_version": "0.1.0",
+        "calibration_samples": 128, "calibration_sha256": b"",
+    },
+}  # fmt: skip
+DICTIONARY = cbor2.dumps(_TYPICAL, canonical=True)
+"""What the compressor has seen before: SPEC section 1.3 has these bytes."""
+_RAW_DEFLATE = -15
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Write the META section: deterministic CBOR through zlib, without what the header says."""
+    """Write the META section: deterministic CBOR, deflated, without what the header says."""
     fields = manifest.model_dump(mode="json", exclude=_IN_HEADER, exclude_defaults=True)
-    return zlib.compress(cbor2.dumps(fields, canonical=True), 9)
+    origin = fields.get("provenance", {})
+    origin |= {key: bytes.fromhex(origin[key]) for key in _DIGESTS if key in origin}
+    packer = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, zdict=DICTIONARY)
+    return packer.compress(cbor2.dumps(fields, canonical=True)) + packer.flush()
 
 
 def decode_manifest(
@@ -120,11 +144,22 @@ def decode_manifest(
     """
     header = {"name": name, "version": ".".join(map(str, version)), "model_id": model_id.hex()}
     try:
-        unpacker = zlib.decompressobj()
+        unpacker = zlib.decompressobj(_RAW_DEFLATE, zdict=DICTIONARY)
         fields = read_cbor(unpacker.decompress(section, _LARGEST))
         if not unpacker.eof or unpacker.unused_data or not isinstance(fields, dict):
-            raise ValueError("not one zlib stream of one map")
-        return Manifest.model_validate(fields | header)
+            raise ValueError("not one deflate stream of one map")
+        return Manifest.model_validate(_with_hex(fields) | header)
     except (ValueError, zlib.error) as error:
         detail = str(error).split("\n")[0]
         raise BundleError("HT212", "META", f"the manifest cannot be read ({detail})") from error
+
+
+def _with_hex(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with digests in hex; one that is no bytes is refused."""
+    origin = fields.get("provenance")
+    if not isinstance(origin, dict):
+        return fields
+    found = {key: origin[key] for key in _DIGESTS if key in origin}
+    if not all(isinstance(digest, bytes) for digest in found.values()):
+        raise ValueError("a digest is no bytes")
+    return fields | {"provenance": origin | {key: raw.hex() for key, raw in found.items()}}

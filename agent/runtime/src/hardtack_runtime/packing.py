@@ -32,6 +32,7 @@ class Coding(IntEnum):
     MASKED_HUFF = 4
     NARROW = 5
     CTX = 6
+    FOLDED = 7
 
     @property
     def label(self) -> str:
@@ -91,9 +92,10 @@ def pack_constants(
     tables: list[Table] = []
     for kind in ("dense", "gaps", "values"):
         _share([getattr(s, kind) for s in coded], kind, coded, tables)
+    before = [None, *constants][: len(constants)]
     options = [
-        _narrow_options(constant) if stream is None else stream.options(constant, tables, smallest)
-        for constant, stream in zip(constants, streams, strict=True)
+        _narrow_options(constant, last) if s is None else s.options(constant, tables, smallest)
+        for constant, last, s in zip(constants, before, streams, strict=True)
     ]
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs)
@@ -149,16 +151,45 @@ class _Streams:
         return found
 
 
-def _narrow_options(constant: Constant) -> list[_Option]:
-    """Return an int32 tensor as it is, and in as few bytes per element as all of them need."""
-    little = constant.astype("<i4")
-    found = [_Option(Coding.RAW, little.tobytes())]
-    for width in (1, 2, 3):
-        limit = 1 << (8 * width - 1)
-        if -limit <= int(little.min()) and int(little.max()) < limit:
-            split = little.reshape(-1, 1).view(np.uint8)[:, :width]
-            return [*found, _Option(Coding.NARROW, split.tobytes())]
+def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option]:
+    """Return an int32 tensor as it is, and in as few bytes per element as all of them need.
+
+    A bias holds -in_zero * sum(weights), which is often all it holds, and often too large for a
+    byte: the constant before it, its weights, says how much of it that is.
+    """
+    flat = constant.astype("<i4").reshape(-1)
+    found = [_Option(Coding.RAW, flat.tobytes())]
+    narrow = _narrow(flat)
+    if 0 < len(narrow) < flat.nbytes:
+        found.append(_Option(Coding.NARROW, narrow))
+    if before is not None and before.dtype == np.int8 and before.size % flat.size == 0:
+        sums = row_sums(before, flat.size)
+        peak, zero = min((_peak(flat - zero * sums), zero) for zero in range(-128, 128))
+        if peak < 1 << 23:
+            found.append(_Option(Coding.FOLDED, _folded(flat - zero * sums, zero)))
     return found
+
+
+def row_sums(weights: Constant, rows: int) -> IntArray:
+    """Return the sum of each of so many equal parts of the weights."""
+    sums: IntArray = weights.reshape(rows, -1).sum(axis=1, dtype=np.int64)
+    return sums
+
+
+def _folded(rest: IntArray, zero: int) -> bytes:
+    return struct.pack("<b", zero) + (_narrow(rest.astype("<i4")) if rest.any() else b"")
+
+
+def _peak(numbers: IntArray) -> int:
+    """Return what decides how many bytes each takes."""
+    return int(np.where(numbers < 0, ~numbers, numbers).max())
+
+
+def _narrow(numbers: Constant) -> bytes:
+    """Return the lowest bytes of each, as many as all of them need."""
+    peak = _peak(numbers)
+    width = next(width for width in (1, 2, 3, 4) if peak < 1 << (8 * width - 1))
+    return numbers.reshape(-1, 1).view(np.uint8)[:, :width].tobytes()
 
 
 def _histogram(codes: Constant) -> IntArray:
@@ -262,7 +293,9 @@ def _best(
         for every in options
     ]
     used = {table for option in chosen for table in option.tables}
-    return chosen, sum(map(_stored_size, chosen)) + sum(costs[table] for table in used)
+    # With any table, rows of the tensor table have two bytes more to name theirs.
+    named = 2 * len(options) if used else 0
+    return chosen, named + sum(map(_stored_size, chosen)) + sum(costs[table] for table in used)
 
 
 def _stored_size(option: _Option) -> int:

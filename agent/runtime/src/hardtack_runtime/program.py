@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy.typing as npt
-
-from hardtack_runtime.errors import BundleError
 
 Dims = tuple[int, int, int, int]
 
@@ -320,81 +316,3 @@ class GoldenVector:
     samples: tuple[bytes, ...]
     crcs: tuple[int, ...]
     final: int
-
-
-def encode_program(program: Program) -> bytes:
-    """Write the PROG section (SPEC section 1.4)."""
-    out = bytearray(
-        struct.pack("<4I", len(program.ops), len(program.inputs), len(program.outputs), 0)
-    )
-    for port in (*program.inputs, *program.outputs):
-        out += struct.pack("<Ifi", port.tensor, port.scale, port.zero_point)
-    for op in program.ops:
-        words = op.words()
-        out += struct.pack("<HH", op.opcode, len(words) + 1)
-        out += struct.pack(f"<{len(words)}i", *words)
-    return bytes(out)
-
-
-def decode_program(
-    section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...] = ()
-) -> Program:
-    """Read the PROG section; the inverse of `encode_program`.
-
-    Raises:
-        BundleError: HT212, the section is cut short, or a count, port, operator or tensor index
-            is none that SPEC section 1.4 allows.
-    """
-    try:
-        return _decode(section, tensors, arena_size, layers)
-    except struct.error as error:
-        raise BundleError("HT212", "PROG", "the section ends inside a record") from error
-
-
-def _decode(
-    section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...]
-) -> Program:
-    op_count, input_count, output_count, reserved = struct.unpack_from("<4I", section, 0)
-    counts_fit = op_count <= 4096 and 1 <= input_count <= 8 and 1 <= output_count <= 8
-    if not counts_fit or reserved or len(layers) not in (0, op_count):
-        met = f"{op_count} operators ({len(layers)} named), {input_count} inputs, "
-        raise BundleError("HT212", "PROG", f"{met}{output_count} outputs, reserved {reserved}")
-    at = 16
-    ports = []
-    for index in range(input_count + output_count):
-        port = Port(*struct.unpack_from("<Ifi", section, at))
-        _check_port(port, index, tensors)
-        ports.append(port)
-        at += 12
-    ops = []
-    for index in range(op_count):
-        op, at = _decode_op(section, at, index)
-        if not all(0 <= tensor < len(tensors) for tensor in op.tensors()):
-            raise BundleError("HT212", f"PROG operator {index}", "names a tensor there is not")
-        ops.append(op)
-    if at != len(section):
-        raise BundleError("HT212", "PROG", f"{len(section) - at} bytes after the last operator")
-    return Program(
-        tensors, tuple(ops), tuple(ports[:input_count]), tuple(ports[input_count:]),
-        arena_size, layers,
-    )  # fmt: skip
-
-
-def _check_port(port: Port, index: int, tensors: tuple[Tensor, ...]) -> None:
-    in_arena = port.tensor < len(tensors) and not tensors[port.tensor].is_constant
-    if not in_arena or not 0 < port.scale < math.inf or not -128 <= port.zero_point <= 127:
-        raise BundleError("HT212", f"PROG port {index}", f"impossible fields {port}")
-
-
-def _decode_op(section: bytes, at: int, index: int) -> tuple[Op, int]:
-    opcode, length = struct.unpack_from("<HH", section, at)
-    kind = OPS.get(opcode)
-    if kind is None:
-        raise BundleError("HT212", f"PROG operator {index}", f"unknown opcode {opcode}")
-    words = list(struct.unpack_from(f"<{max(length, 1) - 1}i", section, at + 4))
-    fields: list[Any] = words
-    if kind is Concat:
-        fields = [*words[:2], tuple(words[2:])]
-    if len(fields) != len(dataclasses.fields(kind)):
-        raise BundleError("HT212", f"PROG operator {index}", f"{length} words for {kind.__name__}")
-    return kind(*fields), at + 4 * length

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from enum import IntFlag
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,16 @@ import numpy.typing as npt
 
 from hardtack_runtime import context, huffman, masking
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
-from hardtack_runtime.packing import Coding, Packed, frame, unpacked_bytes
+from hardtack_runtime.packing import Coding, Packed, frame, row_sums, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
-_TENSOR = struct.Struct("<BBBB4HI")
 ARENA = 0
 """The coding of a tensor without stored bytes."""
 MAX_DIM = 65535
 MAX_TENSORS = 16384
 MAX_TABLES = 256
 MAX_VECTORS = 64
+_HEAD = struct.Struct("<HBB")
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 
 
@@ -53,10 +54,43 @@ def lay_out(packed: Packed) -> tuple[bytes, list[int]]:
     return bytes(data), offsets
 
 
-def tensor_row(
-    tensor: Tensor, coding: int, offset: int, table: int = 0, gap_table: int = 0
-) -> bytes:
-    """Write one row of the tensor table.
+class Layout(IntFlag):
+    """What the rows of a tensor table have (SPEC section 1.5)."""
+
+    WIDE_DIMS = 1
+    WIDE_OFFSET = 2
+    TABLES = 4
+
+    @property
+    def row(self) -> struct.Struct:
+        """Of a row: dtype and coding, the two tables if any, dims, offset."""
+        tables = "BB" if Layout.TABLES in self else ""
+        dims = "4H" if Layout.WIDE_DIMS in self else "4B"
+        return struct.Struct(f"<B{tables}{dims}{'I' if Layout.WIDE_OFFSET in self else 'H'}")
+
+
+WIDEST = Layout.WIDE_DIMS | Layout.WIDE_OFFSET | Layout.TABLES
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the tensor table (SPEC section 1.5)."""
+
+    dtype: int
+    coding: int
+    table: int
+    gap_table: int
+    dims: Dims
+    offset: int
+
+    def encode(self, layout: Layout = WIDEST) -> bytes:
+        """Write it; the layout must have room for it."""
+        tables = (self.table, self.gap_table) if Layout.TABLES in layout else ()
+        return layout.row.pack(self.dtype | self.coding << 4, *tables, *self.dims, self.offset)
+
+
+def row_of(tensor: Tensor, coding: int, offset: int, table: int = 0, gap_table: int = 0) -> Row:
+    """Return the row of a tensor.
 
     Raises:
         UnsupportedOpError: HT302, a dimension above 65535.
@@ -66,20 +100,27 @@ def tensor_row(
             "HT302", tensor.name, f"has shape {list(tensor.dims)}: a dimension above {MAX_DIM}"
         )
     dtype = 2 if tensor.data is not None and tensor.data.dtype == np.int32 else 1
-    return _TENSOR.pack(dtype, coding, table, gap_table, *tensor.dims, offset)
+    return Row(dtype, coding, table, gap_table, tensor.dims, offset)
 
 
 def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed, offsets: list[int]) -> bytes:
-    """Write the TENS section."""
-    out, constant = bytearray(struct.pack("<I", len(tensors))), 0
+    """Write the TENS section, its rows as short as all of them allow."""
+    constants = iter(zip(packed.constants, offsets, strict=True))
+    rows = []
     for tensor in tensors:
-        if not tensor.is_constant:
-            out += tensor_row(tensor, ARENA, tensor.offset)
-            continue
-        stored = packed.constants[constant]
-        out += tensor_row(tensor, stored.coding, offsets[constant], stored.table, stored.gap_table)
-        constant += 1
-    return bytes(out)
+        if tensor.is_constant:
+            stored, offset = next(constants)
+            rows.append(row_of(tensor, stored.coding, offset, stored.table, stored.gap_table))
+        else:
+            rows.append(row_of(tensor, ARENA, tensor.offset))
+    layout = Layout(0)
+    if max(max(row.dims) for row in rows) > 255:
+        layout |= Layout.WIDE_DIMS
+    if max(row.offset for row in rows) > 65535:
+        layout |= Layout.WIDE_OFFSET
+    if packed.tables:
+        layout |= Layout.TABLES
+    return _HEAD.pack(len(rows), layout, 0) + b"".join(row.encode(layout) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +147,26 @@ def decode_tensors(
     Raises:
         BundleError: HT212, naming the tensor.
     """
-    (count,) = struct.unpack_from("<I", section)
-    if not 1 <= count <= MAX_TENSORS or len(section) != 4 + _TENSOR.size * count:
+    count, flags, reserved = _HEAD.unpack_from(section)
+    if not 1 <= count <= MAX_TENSORS or flags > WIDEST or reserved:
+        raise BundleError("HT212", "TENS", f"{count} tensors, layout {flags}, reserved {reserved}")
+    layout = Layout(flags)
+    if len(section) != _HEAD.size + layout.row.size * count:
         raise BundleError("HT212", "TENS", f"{len(section)} bytes for {count} tensors")
     rows = [
-        _decode_row(index, section[4 + _TENSOR.size * index :], len(tables), arena_size)
-        for index in range(count)
+        _decode_row(index, layout, fields, len(tables), arena_size)
+        for index, fields in enumerate(layout.row.iter_unpack(section[_HEAD.size :]))
     ]
     coded = sum(round_up(row.raw_size, 16) for row in rows if row.coding > Coding.RAW)
     if coded != unpack_size:
         raise BundleError(
             "HT212", "TENS", f"unpacks to {coded} bytes, the header says {unpack_size}"
         )
-    tensors, stored = [], []
+    tensors, stored, before = list[Tensor](), [], None
     for row in rows:
-        tensor, how = _decode_tensor(row, data, tables)
+        tensor, how = _decode_tensor(row, data, tables, before)
         tensors.append(tensor)
+        before = tensor.data if tensor.is_constant else before
         if how is not None:
             stored.append(how)
     return tuple(tensors), tuple(stored)
@@ -129,7 +174,7 @@ def decode_tensors(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of the tensor table, checked (SPEC section 1.5)."""
+    """One row of the tensor table, checked."""
 
     index: int
     dtype: np.dtype[Any]
@@ -152,9 +197,12 @@ class _Row:
         return self.elements * self.dtype.itemsize
 
 
-def _decode_row(index: int, data: bytes, tables: int, arena_size: int) -> _Row:
-    kind, coding, table, gap_table, *dims, offset = _TENSOR.unpack_from(data)
-    n, h, w, c = dims
+def _decode_row(
+    index: int, layout: Layout, fields: tuple[int, ...], tables: int, arena_size: int
+) -> _Row:
+    kind, *named, n, h, w, c, offset = fields
+    table, gap_table = named if Layout.TABLES in layout else (0, 0)
+    kind, coding = kind & 15, kind >> 4
     row = _Row(
         index, _DTYPES.get(kind, np.dtype(object)), coding, table, gap_table, (n, h, w, c), offset
     )
@@ -167,7 +215,7 @@ def _decode_row(index: int, data: bytes, tables: int, arena_size: int) -> _Row:
 
 def _codes(row: _Row, tables: int) -> bool:
     """Say whether the coding suits the type, and names tables that are there."""
-    if row.coding in (ARENA, Coding.RAW, Coding.NARROW):
+    if row.coding in (ARENA, Coding.RAW, Coding.NARROW, Coding.FOLDED):
         suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
         return suits and row.table == row.gap_table == 0
     if row.coding == Coding.CTX:
@@ -178,13 +226,16 @@ def _codes(row: _Row, tables: int) -> bool:
 
 
 def _decode_tensor(
-    row: _Row, data: bytes, tables: list[huffman.Table]
+    row: _Row, data: bytes, tables: list[huffman.Table], before: npt.NDArray[Any] | None
 ) -> tuple[Tensor, StoredAs | None]:
     name = f"tensor_{row.index}"
     if row.coding == ARENA:
         return Tensor(name, row.dims, None, row.offset), None
     stored = _stored_bytes(row, data)
-    values = _decode_constant(row, stored, tables)
+    if row.coding == Coding.FOLDED:
+        values = _unfold(row, stored, before)
+    else:
+        values = _decode_constant(row, stored, tables)
     return Tensor(name, row.dims, values.reshape(row.dims)), StoredAs(
         Coding(row.coding), len(stored)
     )
@@ -215,6 +266,16 @@ def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> n
     mask, at = masking.read(stored, row.dims)
     live = int(mask.rows.sum()) * masking.view(row.dims)[1] * int(mask.columns.sum())
     return masking.expand(huffman.decode_dense(stored[at:], live, values), mask, row.dims)
+
+
+def _unfold(row: _Row, stored: bytes, before: npt.NDArray[Any] | None) -> npt.NDArray[np.int32]:
+    """Add to each element its share of what the constant before it sums up to, modulo 2^32."""
+    if not stored or before is None or before.dtype != np.int8 or before.size % row.elements:
+        raise BundleError("HT212", row.where, "is folded with weights that are not before it")
+    (zero,) = struct.unpack_from("<b", stored)
+    rest = _widen(row.where, stored[1:], row.elements) if len(stored) > 1 else np.int32(0)
+    whole: npt.NDArray[np.int32] = (zero * row_sums(before, row.elements) + rest).astype(np.int32)
+    return whole
 
 
 def _widen(where: str, stored: bytes, elements: int) -> npt.NDArray[np.int32]:

@@ -21,14 +21,16 @@ from hardtack_runtime.errors import ModelImportError
 
 
 def identity_of(
-    model: ir.Model,
+    models: tuple[ir.Model | None, ...],
     samples: npt.NDArray[np.float32],
     classes: npt.NDArray[np.int64],
     options: TrainOptions,
 ) -> str:
     """Return a digest of all that decides how a training goes, in hex."""
     digest = hashlib.sha256(repr((asdict(options), samples.shape)).encode())
-    digest.update(ir.to_proto(model).SerializeToString(deterministic=True))
+    for model in models:
+        if model is not None:
+            digest.update(ir.to_proto(model).SerializeToString(deterministic=True))
     digest.update(np.ascontiguousarray(samples).tobytes())
     digest.update(np.ascontiguousarray(classes).tobytes())
     return digest.hexdigest()

@@ -21,6 +21,8 @@ SMALLEST_LR = 0.01
 """Of the first learning rate, at the end of the cosine."""
 AIM = 0.97
 """Share of the size that is steered to, so that a small swing keeps the limit."""
+FASTEST = 1.12
+"""Growth of the rate per epoch, at most: units that die of a sudden jump do not come back."""
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
 then, and a model that has seen the samples held out before has forgotten them."""
@@ -38,12 +40,19 @@ class Course:
     """
 
     def __init__(
-        self, model: ir.Model, data: tuple[Tensor, Tensor], options: TrainOptions, sizer: Sizer
+        self,
+        model: ir.Model,
+        data: tuple[Tensor, Tensor],
+        options: TrainOptions,
+        sizer: Sizer,
+        teacher: ir.Model | None = None,
     ) -> None:
         samples, classes = data
         kept = len(samples) - min(options.held_out, len(samples) // 5)
         self.options, self.sizer = options, sizer
-        self.teacher = GraphModule(model.clone(), exact=True) if options.teacher else None
+        self.soft = None
+        if options.teacher:
+            self.soft = self._soft_answers(teacher or model, samples[:kept])
         self.module = GraphModule(model)
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
@@ -59,7 +68,7 @@ class Course:
 
     def run_epoch(self) -> None:
         """Go through the samples once, measure, and steer."""
-        losses = [self._step(x, y, at) for at, (x, y) in enumerate(self._batches())]
+        losses = [self._step(chosen, at) for at, chosen in enumerate(self._batches())]
         numbers = all(bool(torch.isfinite(p).all()) for p in self.module.parameters())
         if not (numbers and math.isfinite(sum(losses))):
             self.healthy = False
@@ -75,7 +84,8 @@ class Course:
         if (size is None or epoch.bytes <= size) and self._is_best(epoch):
             self.best = epoch, copy.deepcopy(self.module.state_dict())
         if size is not None:
-            self.rate *= min(2.0, max(0.5, epoch.bytes / (AIM * size)))
+            # Squared: much of a small bundle is not weights, and no rate makes it smaller.
+            self.rate *= min(FASTEST, max(1 / FASTEST, (epoch.bytes / (AIM * size)) ** 2))
 
     def _is_best(self, epoch: Epoch) -> bool:
         if self.best is None:
@@ -85,11 +95,10 @@ class Course:
             return epoch.number > late
         return epoch.error <= before.error
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.samples), generator=self.random)
         for first in range(0, len(order) - self.batch + 1, self.batch):
-            chosen = order[first : first + self.batch]
-            yield self._moved(self.samples[chosen]), self.classes[chosen]
+            yield order[first : first + self.batch]
 
     def _moved(self, x: Tensor) -> Tensor:
         """Move each picture by some pixels; what leaves at one side comes in at the other."""
@@ -103,28 +112,32 @@ class Course:
         each = torch.arange(count)[:, None, None]
         return x.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
-    def _step(self, x: Tensor, y: Tensor, at: int) -> float:
+    def _step(self, chosen: Tensor, at: int) -> float:
         steps = len(self.samples) // self.batch
         share = (len(self.epochs) + at / steps) / self.options.epochs
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * max(SMALLEST_LR, cosine)
-        answers = self.module.logits(x)
-        loss = functional.cross_entropy(answers, y)
-        if self.teacher is not None:
-            loss = (1 - self.options.teacher) * loss + self._follow(x, answers)
+        answers = self.module.logits(self._moved(self.samples[chosen]))
+        loss = functional.cross_entropy(answers, self.classes[chosen])
+        if self.soft is not None:
+            loss = (1 - self.options.teacher) * loss + self._follow(self.soft[chosen], answers)
         bits = sum((grid.rate() for grid in self.module.all_grids()), torch.zeros(()))
         self.optimizer.zero_grad()
-        (loss + self.rate * min(1.0, 4 * share) * bits).backward()
+        (loss + self.rate * min(1.0, share / self.options.ramp) * bits).backward()
         self.optimizer.step()
         return float(loss.detach())
 
-    def _follow(self, x: Tensor, answers: Tensor) -> Tensor:
-        """Return the distance to the teacher's soft answers (arXiv 1503.02531)."""
-        assert self.teacher is not None
-        t = self.options.temperature
+    def _soft_answers(self, teacher: ir.Model, samples: Tensor) -> Tensor:
+        """Return the teacher's soft answers to all samples as they are, unmoved."""
+        module = GraphModule(teacher.clone(), exact=True)
         with torch.no_grad():
-            soft = functional.softmax(self.teacher.logits(x) / t, -1)
+            answers = [module.logits(some) for some in samples.split(JUDGED_AT_ONCE)]
+        return functional.softmax(torch.cat(answers) / self.options.temperature, -1)
+
+    def _follow(self, soft: Tensor, answers: Tensor) -> Tensor:
+        """Return the distance to the teacher's soft answers (arXiv 1503.02531)."""
+        t = self.options.temperature
         distance = functional.kl_div(
             functional.log_softmax(answers / t, -1), soft, reduction="batchmean"
         )

@@ -16,6 +16,8 @@ from hardtack_converters.ranges import grid_step
 
 LARGEST_CODE = 127
 SOFTNESS = 0.05
+UNIT, INPUT = 1.0, 1.0
+"""Codes that a unit and an input of a layer count for."""
 FIRST_STEP = 0.25
 """Of the weights' standard deviation."""
 
@@ -65,8 +67,14 @@ class Grid(nn.Module):
         """Return the bits that the codes will take, roughly, with a gradient.
 
         A unit, a row of the weights, costs as much as one more code that is the sum of its own:
-        what is left empty is dropped, and its bias with it.
+        what is left empty is dropped, and its bias with it. So does an input, a column: one that
+        no unit reads lets the layer before drop a unit.
         """
         sizes = (self.relative / self.step).abs() / SOFTNESS
-        units = sizes.reshape(len(sizes), -1).sum(dim=1)
-        return torch.log2(1 + sizes).sum() + torch.log2(1 + units).sum()
+        units = sizes.flatten(1).sum(dim=1)
+        inputs = sizes.transpose(0, 1).flatten(1).sum(dim=1)
+        return (
+            torch.log2(1 + sizes).sum()
+            + UNIT * torch.log2(1 + units).sum()
+            + INPUT * torch.log2(1 + inputs).sum()
+        )

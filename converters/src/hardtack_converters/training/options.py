@@ -19,9 +19,10 @@ class TrainOptions:
         epochs: Rounds over the samples.
         size: Bytes that `Sizer` may count; None leaves `rate` as it is.
         rate: Loss per bit of weights; with a size, where the steering begins.
+        ramp: Share of the epochs over which the rate comes into force, from nothing.
         lr: First learning rate of Adam, on weights in units of their spread.
         batch: Samples per step.
-        teacher: Share of the loss that follows the untrained model's soft answers, 0..1.
+        teacher: Share of the loss that follows the soft answers of a teacher, 0..1.
         temperature: Of those answers.
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
         shift: Pixels by which pictures are moved at random, each way.
@@ -31,6 +32,7 @@ class TrainOptions:
     epochs: int = 20
     size: int | None = None
     rate: float = FIRST_RATE
+    ramp: float = 0.25
     lr: float = 0.02
     batch: int = 128
     teacher: float = 0.0

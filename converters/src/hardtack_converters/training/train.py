@@ -33,6 +33,7 @@ def train(
     options: TrainOptions,
     sizer: Sizer,
     *,
+    teacher: ir.Model | None = None,
     checkpoint: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Trained:
@@ -44,6 +45,7 @@ def train(
         classes: int64 [count].
         options: How.
         sizer: Counts bytes after every epoch: `size.bundle_sizer`.
+        teacher: A prepared float model of the same input and classes; None: `model` as it is.
         checkpoint: File that keeps the state after every epoch, and is gone on from if it is there.
         progress: Told after every epoch.
 
@@ -57,10 +59,11 @@ def train(
     torch.set_num_threads(1)  # sums over threads would give other bits on other machines
     try:
         course = Course(
-            model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer
-        )
+            model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer,
+            teacher,
+        )  # fmt: skip
         _check_batches(course, samples)
-        identity = identity_of(model, samples, classes, options)
+        identity = identity_of((model, teacher), samples, classes, options)
         if checkpoint is not None and checkpoint.exists():
             resume(course, checkpoint, identity)
             for epoch in course.epochs:

@@ -34,7 +34,8 @@ typedef enum ht_coding {
     HT_GAP_HUFF = 3,
     HT_MASKED_HUFF = 4,
     HT_NARROW = 5,
-    HT_CTX = 6
+    HT_CTX = 6,
+    HT_FOLDED = 7
 } ht_coding;
 
 typedef struct ht_span {

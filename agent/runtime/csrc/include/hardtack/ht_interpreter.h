@@ -16,12 +16,14 @@
 
 #include "hardtack/ht_bundle.h"
 
+#define HT_PORT_SIZE 8u
+
 typedef struct ht_model {
     ht_bundle bundle;
     uint32_t op_count;
     uint32_t input_count;   /* 1..8 */
     uint32_t output_count;  /* 1..8 */
-    const uint8_t *ports;   /* in PROG, 12 bytes each, inputs first */
+    const uint8_t *ports;   /* in PROG, HT_PORT_SIZE bytes each, inputs first */
     ht_span ops;            /* in PROG: the operator records */
     int8_t *arena;          /* NULL until ht_model_set_arena */
     const int8_t *weights;  /* unpacked constants; NULL until ht_weights_unpack */

@@ -1,0 +1,104 @@
+"""The section PROG of a bundle: ports and operator records (SPEC section 1.4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+from typing import Any
+
+from hardtack_runtime.errors import BundleError
+from hardtack_runtime.program import OPS, Concat, Op, Port, Program, Tensor
+
+_COUNTS = struct.Struct("<HBB")
+_PORT = struct.Struct("<Hhf")
+_RECORD = struct.Struct("<BBH")
+_FIELD = {1: "b", 2: "h", 4: "i"}
+"""Formats of a field, by the bytes it takes."""
+
+
+def encode_program(program: Program) -> bytes:
+    """Write the PROG section (SPEC section 1.4)."""
+    out = bytearray(_COUNTS.pack(len(program.ops), len(program.inputs), len(program.outputs)))
+    for port in (*program.inputs, *program.outputs):
+        out += _PORT.pack(port.tensor, port.zero_point, port.scale)
+    for op in program.ops:
+        words = op.words()
+        width = _narrowest(words)
+        out += _RECORD.pack(op.opcode, width, len(words))
+        out += struct.pack(f"<{len(words)}{_FIELD[width]}", *words)
+    return bytes(out)
+
+
+def _narrowest(words: list[int]) -> int:
+    """Return in how many bytes each of the numbers fits."""
+    limit = max((word if word >= 0 else ~word for word in words), default=0)
+    return 1 if limit < 1 << 7 else 2 if limit < 1 << 15 else 4
+
+
+def decode_program(
+    section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...] = ()
+) -> Program:
+    """Read the PROG section; the inverse of `encode_program`.
+
+    Raises:
+        BundleError: HT212, the section is cut short, or a count, port, operator or tensor index
+            is none that SPEC section 1.4 allows.
+    """
+    try:
+        return _decode(section, tensors, arena_size, layers)
+    except struct.error as error:
+        raise BundleError("HT212", "PROG", "the section ends inside a record") from error
+
+
+def _decode(
+    section: bytes, tensors: tuple[Tensor, ...], arena_size: int, layers: tuple[str, ...]
+) -> Program:
+    op_count, input_count, output_count = _COUNTS.unpack_from(section)
+    counts_fit = op_count <= 4096 and 1 <= input_count <= 8 and 1 <= output_count <= 8
+    if not counts_fit or len(layers) not in (0, op_count):
+        met = f"{op_count} operators ({len(layers)} named), {input_count} inputs"
+        raise BundleError("HT212", "PROG", f"{met}, {output_count} outputs")
+    at = _COUNTS.size
+    ports = []
+    for index in range(input_count + output_count):
+        tensor, zero_point, scale = _PORT.unpack_from(section, at)
+        port = Port(tensor, scale, zero_point)
+        _check_port(port, index, tensors)
+        ports.append(port)
+        at += _PORT.size
+    ops = []
+    for index in range(op_count):
+        op, at = _decode_op(section, at, index)
+        if not all(0 <= tensor < len(tensors) for tensor in op.tensors()):
+            raise BundleError("HT212", f"PROG operator {index}", "names a tensor there is not")
+        ops.append(op)
+    if at != len(section):
+        raise BundleError("HT212", "PROG", f"{len(section) - at} bytes after the last operator")
+    return Program(
+        tensors, tuple(ops), tuple(ports[:input_count]), tuple(ports[input_count:]),
+        arena_size, layers,
+    )  # fmt: skip
+
+
+def _check_port(port: Port, index: int, tensors: tuple[Tensor, ...]) -> None:
+    in_arena = port.tensor < len(tensors) and not tensors[port.tensor].is_constant
+    if not in_arena or not 0 < port.scale < math.inf or not -128 <= port.zero_point <= 127:
+        raise BundleError("HT212", f"PROG port {index}", f"impossible fields {port}")
+
+
+def _decode_op(section: bytes, at: int, index: int) -> tuple[Op, int]:
+    opcode, width, count = _RECORD.unpack_from(section, at)
+    where = f"PROG operator {index}"
+    kind = OPS.get(opcode)
+    if kind is None:
+        raise BundleError("HT212", where, f"unknown opcode {opcode}")
+    if width not in _FIELD:
+        raise BundleError("HT212", where, f"has fields of {width} bytes")
+    words = list(struct.unpack_from(f"<{count}{_FIELD[width]}", section, at + _RECORD.size))
+    fields: list[Any] = words
+    if kind is Concat:
+        fields = [*words[:2], tuple(words[2:])]
+    if len(fields) != len(dataclasses.fields(kind)):
+        raise BundleError("HT212", where, f"{count} fields for {kind.__name__}")
+    return kind(*fields), at + _RECORD.size + width * count
