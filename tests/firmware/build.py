@@ -54,14 +54,23 @@ def firmware(
     linker: str = "",
     app: Path | None = None,
     operators: Path | None = None,
+    settings: tuple[str, ...] = (),
 ) -> Path:
-    """Build a board's firmware; skip the calling test when its compiler is not there."""
+    """Build a board's firmware; skip the calling test when its compiler is not there.
+
+    `settings` are variables of its makefiles, as NAME=VALUE.
+    """
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}: {board} needs it")
-    parts = ("firmware", board, *(path.stem for path in (app, operators) if path is not None))
+    parts = (
+        "firmware",
+        board,
+        *(path.stem for path in (app, operators) if path is not None),
+        *settings,
+    )
     out = ROOT / "build" / "-".join(parts)
     command = [
-        *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}"),
+        *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}", *settings),
         f"CSRC={CSRC}",
         *(f"KEYS={keys_file()}", f"MONOCYPHER={monocypher()}"),
         *([] if app is None else [f"APP={app}"]),

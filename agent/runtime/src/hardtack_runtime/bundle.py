@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from hardtack_runtime import packing
@@ -98,6 +98,7 @@ def pack(
     hardware: str = "any",
     golden: tuple[GoldenVector, ...] = (),
     unpack_limit: int | None = None,
+    raw: Collection[int] = (),
     smallest: bool = False,
 ) -> bytes:
     """Write a signed bundle.
@@ -109,6 +110,7 @@ def pack(
         hardware: Class of device it may run on, or "any".
         golden: Vectors recorded by `hardtack_runtime.golden.record`.
         unpack_limit: Bytes of memory the device has for unpacked constants; None: enough.
+        raw: Indices of tensors to store as they are.
         smallest: Code weights by ctx where that is smaller; it is slow to unpack.
 
     Raises:
@@ -118,8 +120,10 @@ def pack(
     for text, room in ((manifest.name, 32), (hardware, 16)):
         if _WORD.fullmatch(text) is None or len(text) >= room:
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
+    indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
     constants = [t.data for t in program.tensors if t.data is not None]
-    packed = packing.pack_constants(constants, unpack_limit, smallest=smallest)
+    kept = {place for place, index in enumerate(indices) if index in raw}
+    packed = packing.pack_constants(constants, unpack_limit, raw=kept, smallest=smallest)
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)

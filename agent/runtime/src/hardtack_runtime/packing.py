@@ -8,7 +8,7 @@ that does not earn its bytes back is left out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations
@@ -76,7 +76,11 @@ class _Option:
 
 
 def pack_constants(
-    constants: list[Constant], unpack_limit: int | None = None, *, smallest: bool = False
+    constants: list[Constant],
+    unpack_limit: int | None = None,
+    *,
+    raw: Collection[int] = (),
+    smallest: bool = False,
 ) -> Packed:
     """Choose the smallest coding for every constant.
 
@@ -84,6 +88,7 @@ def pack_constants(
         constants: int8 or int32 arrays of four dimensions.
         unpack_limit: Bytes of memory a device has for unpacked tensors; those that save least
             per byte of it then stay raw, to be used where they lie. None: as much as it takes.
+        raw: Indices of constants to store as they are.
         smallest: Try ctx too, which takes a hundred times as long to unpack.
     """
     streams = [_Streams(c) if c.dtype == np.int8 else None for c in constants]
@@ -95,6 +100,7 @@ def pack_constants(
         _narrow_options(constant) if stream is None else stream.options(constant, tables, smallest)
         for constant, stream in zip(constants, streams, strict=True)
     ]
+    options = [every[:1] if i in raw else every for i, every in enumerate(options)]
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs)
     if unpack_limit is not None:

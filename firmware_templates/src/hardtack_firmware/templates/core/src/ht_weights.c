@@ -124,6 +124,7 @@ static ht_reason unpack(const ht_flash *flash, const ht_bundle *bundle, uint8_t 
 static ht_reason fill(const ht_flash *flash, const ht_bundle *bundle, uint8_t *pool,
                       uint32_t *detail) {
     uint8_t record[RECORD_SIZE];
+    *detail = flash->unpacked_at;
     ht_reason reason = erase(flash, bundle->unpacked_size);
     if (reason == HT_REASON_OK) {
         reason = unpack(flash, bundle, pool, detail);
