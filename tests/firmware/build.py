@@ -15,6 +15,7 @@ from hardtack_firmware.generate import keys_source
 from hardtack_firmware.monocypher import fetch_monocypher
 from hardtack_runtime import csrc_dir
 from hardtack_runtime.errors import ConfigError
+from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.operator_table import table_source
 from tests.digit_bundles import KEY
 
@@ -80,6 +81,18 @@ def firmware(
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return out / "firmware.elf"
+
+
+def settings_for(needs: Needs, way: Way) -> tuple[str, ...]:
+    """Return the settings of a firmware that unpacks a model's weights this way.
+
+    It has just the memory that this takes.
+    """
+    region = 1 << 20
+    if way is Way.LAYERS:
+        return (f"POOL_SIZE={needs.taken(way)}", "UNPACKED_SIZE=0")
+    pool = needs.least(region) if way is Way.FLASH else needs.taken(way)
+    return (f"POOL_SIZE={pool}", f"UNPACKED_SIZE={region}")
 
 
 def operators_file(name: str, opcodes: Iterable[int]) -> Path:

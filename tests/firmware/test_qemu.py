@@ -20,8 +20,8 @@ from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.packing import Coding
 from tests.data import data_path
-from tests.digit_bundles import KEY, make_bundle
-from tests.firmware.build import firmware
+from tests.digit_bundles import KEY, lenet, make_bundle
+from tests.firmware.build import firmware, settings_for
 from tests.firmware.host import Host, RefusedError, u32
 from tests.firmware.qemu import BOARDS, STM32F4, Machine
 from tests.golden.make import ctx_bundle
@@ -147,26 +147,8 @@ def gives_the_bits_of_the_host(machine: Machine, bundle: bytes, runs: int) -> No
     assert differing(host, bundle, runs) == 0
 
 
-def three_ways(bundle: bytes) -> dict[Way, tuple[str, ...]]:
-    """Return settings that leave a firmware each way: just the memory that it takes."""
-    needs = Needs.of(unpack(bundle))
-    assert needs.arena + needs.layer < needs.arena + needs.unpacked
-    region = "UNPACKED_SIZE=0x100000"
-    return {
-        Way.MEMORY: (f"POOL_SIZE={needs.arena + needs.unpacked}", region),
-        Way.FLASH: (f"POOL_SIZE={needs.least(1 << 20)}", region),
-        Way.LAYERS: (f"POOL_SIZE={needs.least()}", "UNPACKED_SIZE=0"),
-    }
-
-
 def keyword_spotting() -> bytes:
     return pack_model(convert(data_path("mlperf_tiny/kws_ref_model.tflite")), KEY)
-
-
-def lenet() -> bytes:
-    """Return a LeNet-300-100 whose zeros are counted (gap-huff)."""
-    content = unpack(COMPRESSED[0].read_bytes())
-    return pack(content.program, content.manifest, key=KEY, golden=content.golden)
 
 
 @pytest.mark.slow
@@ -181,7 +163,9 @@ def test_weights_are_unpacked_where_there_is_room(
     bundle = make()
     assert coding in {stored.coding for stored in unpack(bundle).stored}
     board = BOARDS["mps2-an386"]
-    image = firmware(board.name, board.compiler, settings=three_ways(bundle)[way])
+    image = firmware(
+        board.name, board.compiler, settings=settings_for(Needs.of(unpack(bundle)), way)
+    )
     machine = Machine(board, tmp_path, image=image)
     try:
         host = machine.start()
