@@ -20,9 +20,11 @@ from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import Input, Run, RunReply
 from hardtack_converters.convert import Converted, convert, pack_model
 from hardtack_runtime import huffman
+from hardtack_runtime.bundle import unpack
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.memory import Needs, Way
 from tests.digit_bundles import KEY
-from tests.firmware.build import firmware, operators_file
+from tests.firmware.build import firmware, operators_file, settings_for
 from tests.firmware.host import RefusedError
 from tests.firmware.qemu import BOARDS, Board, Machine
 
@@ -34,6 +36,8 @@ NAMES = ("kws", "kws_pruned", "ad", "resnet", "vww")
 SHAPE_BOARDS = ("mps2-an386", "mps3-an547", "mps2-an385")
 COUNTER_MHZ = {"mps2-an385": 25, "mps2-an386": 25, "mps3-an547": 32}
 """By which a board's build divides its counter to get microseconds; QEMU's runs as it likes."""
+WORDS = {Way.MEMORY: "to_memory", Way.FLASH: "to_flash", Way.LAYERS: "layerwise"}
+"""Where weights are unpacked, in keys; boards have memory for all of them otherwise."""
 SYMBOLS = 16_384
 MACS = {
     "conv_10x4x1": 320_000,
@@ -65,6 +69,10 @@ def measure(report: Report, quick: bool) -> None:
         for model in NAMES[:2] if quick else NAMES:
             with tempfile.TemporaryDirectory() as folder:  # each begins with empty slots
                 inference(report, name, model, Path(folder), ticks.get(name))
+    for model in NAMES[:2]:
+        for way in WORDS:
+            with tempfile.TemporaryDirectory() as folder:
+                unpacking(report, "mps2-an386", model, way, Path(folder), ticks["mps2-an386"])
 
 
 def cite(report: Report) -> None:
@@ -216,17 +224,41 @@ def inference(
     operators = operators_file(f"ht_operators_{model}", {op.opcode for op in done.program.ops})
     machine = Machine(BOARDS[name], folder, operators=operators)
     key = f"{model}.{name}"
+    ran = run_once(machine, bundle)
+    if ran is None:
+        return
+    scale = insn_per_tick or 1 / NS_PER_INSTRUCTION
+    report.add(f"{key}.instructions", ran.ticks * scale)
+    needs = Needs.of(unpack(bundle))
+    report.add(f"{model}.arena_bytes", needs.arena)
+    report.add(f"{model}.unpacked_bytes", needs.unpacked)
+    report.add(f"{model}.layer_bytes", needs.layer)
+    static = sizes(report, key, machine)
+    report.add(f"{key}.stack_bytes", ran.stack)
+    report.add(f"{key}.ram_bytes", needs.taken(Way.MEMORY) + static + ran.stack)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One inference: ticks of the board's counter, and bytes of stack ever in use."""
+
+    ticks: int
+    stack: int
+
+
+def run_once(machine: Machine, bundle: bytes) -> Ran | None:
+    """Install a bundle and run it; None where the board has no room for it."""
     try:
         host = machine.start("-icount", "shift=6")
         host.timeout_s = 120.0
         if len(bundle) > host.about.slot_size:
-            return
+            return None
         try:
             host.install(bundle)
         except RefusedError as refused:
             if refused.reason != Reason.MEMORY:
                 raise
-            return
+            return None
         elements = sum(int(np.prod(shape)) for shape in Interpreter(bundle).input_shapes)
         piece = host.about.max_body - 8
         for at in range(0, elements, piece):
@@ -236,27 +268,39 @@ def inference(
         stack = host.status().stack_used
     finally:
         machine.kill()
-    ticks = reply.latency_us * COUNTER_MHZ.get(name, 1000)
-    scale = insn_per_tick or 1 / NS_PER_INSTRUCTION
-    report.add(f"{key}.instructions", ticks * scale)
-    interpreter = Interpreter(bundle)
-    memory = interpreter.arena_size + interpreter.unpacked_size
-    report.add(f"{model}.arena_bytes", interpreter.arena_size)
-    report.add(f"{model}.unpacked_bytes", interpreter.unpacked_size)
-    static = sizes(report, key, machine)
-    report.add(f"{key}.stack_bytes", stack)
-    report.add(f"{key}.ram_bytes", memory + static + stack)
+    return Ran(reply.latency_us * COUNTER_MHZ.get(machine.board.name, 1000), stack)
+
+
+def unpacking(
+    report: Report, name: str, model: str, way: Way, folder: Path, insn_per_tick: float
+) -> None:
+    """Count what one run takes where weights are unpacked this way, and all the memory."""
+    done = converted(model)
+    bundle = pack_model(done, KEY)
+    needs = Needs.of(unpack(bundle))
+    board = BOARDS[name]
+    image = firmware(
+        board.name, board.compiler, settings=settings_for(needs, way),
+        operators=operators_file(f"ht_operators_{model}", {op.opcode for op in done.program.ops}),
+    )  # fmt: skip
+    machine = Machine(board, folder, image=image)
+    ran = run_once(machine, bundle)
+    if ran is None:
+        raise ValueError(f"{name} has no room for {model} {way.value}")
+    key = f"{model}.{name}.{WORDS[way]}"
+    report.add(f"{key}_instructions", ran.ticks * insn_per_tick)
+    beyond = static_memory(machine) + ran.stack
+    report.add(f"{key}_ram_bytes", needs.taken(way) + beyond)
+    report.add(f"{key}_ram_beyond_arena_bytes", needs.taken(way) - needs.arena + beyond)
 
 
 def sizes(report: Report, key: str, machine: Machine) -> int:
     """Report flash by origin; return bytes of static memory without the pool."""
     prefix = machine.board.compiler.removesuffix("gcc")
     by_origin = {"crypto": 0, "kernels": 0, "runtime": 0, "core": 0}
-    memory = 0
-    for name, (size, kind, where) in _symbols(machine.board, machine.image).items():
-        if kind in "bd" and name != "pool":
-            memory += size
-        elif kind in "trw" and (origin := _origin(where)):
+    memory = static_memory(machine)
+    for size, kind, where in _symbols(machine.board, machine.image).values():
+        if kind in "trw" and (origin := _origin(where)):
             by_origin[origin] += size
     listed = subprocess.run(
         [f"{prefix}size", machine.image], capture_output=True, text=True, check=True
@@ -268,6 +312,12 @@ def sizes(report: Report, key: str, machine: Machine) -> int:
         report.add(f"{key}.flash_{origin}_bytes", size)
     report.add(f"{key}.static_ram_bytes", memory)
     return memory
+
+
+def static_memory(machine: Machine) -> int:
+    """Return bytes of static memory without the pool."""
+    symbols = _symbols(machine.board, machine.image).items()
+    return sum(size for name, (size, kind, _) in symbols if kind in "bd" and name != "pool")
 
 
 def _symbols(board: Board, image: Path) -> dict[str, tuple[int, str, str]]:

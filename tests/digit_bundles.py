@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from hardtack_runtime.bundle import pack
+from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.manifest import Manifest, PortSpec
@@ -93,6 +94,13 @@ def make_bundle(
     if broken:
         golden = tuple(replace(one, crcs=(one.crcs[0] ^ 1, *one.crcs[1:])) for one in golden)
     return pack(program, manifest, key=key, hardware=hardware, golden=golden)
+
+
+def lenet() -> bytes:
+    """Return a real LeNet-300-100 with nearly all weights zero, coded by gap-huff."""
+    path = Path(__file__).parents[1] / "benchmarks" / "models" / "lenet300-4800.htb"
+    content = unpack(path.read_bytes())
+    return pack(content.program, content.manifest, key=KEY, golden=content.golden)
 
 
 def sample(label: int) -> np.ndarray:

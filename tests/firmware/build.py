@@ -15,6 +15,7 @@ from hardtack_firmware.generate import keys_source
 from hardtack_firmware.monocypher import fetch_monocypher
 from hardtack_runtime import csrc_dir
 from hardtack_runtime.errors import ConfigError
+from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.operator_table import table_source
 from tests.digit_bundles import KEY
 
@@ -54,14 +55,23 @@ def firmware(
     linker: str = "",
     app: Path | None = None,
     operators: Path | None = None,
+    settings: tuple[str, ...] = (),
 ) -> Path:
-    """Build a board's firmware; skip the calling test when its compiler is not there."""
+    """Build a board's firmware; skip the calling test when its compiler is not there.
+
+    `settings` are variables of its makefiles, as NAME=VALUE.
+    """
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}: {board} needs it")
-    parts = ("firmware", board, *(path.stem for path in (app, operators) if path is not None))
+    parts = (
+        "firmware",
+        board,
+        *(path.stem for path in (app, operators) if path is not None),
+        *settings,
+    )
     out = ROOT / "build" / "-".join(parts)
     command = [
-        *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}"),
+        *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}", *settings),
         f"CSRC={CSRC}",
         *(f"KEYS={keys_file()}", f"MONOCYPHER={monocypher()}"),
         *([] if app is None else [f"APP={app}"]),
@@ -71,6 +81,18 @@ def firmware(
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return out / "firmware.elf"
+
+
+def settings_for(needs: Needs, way: Way) -> tuple[str, ...]:
+    """Return the settings of a firmware that unpacks a model's weights this way.
+
+    It has just the memory that this takes.
+    """
+    region = 1 << 20
+    if way is Way.LAYERS:
+        return (f"POOL_SIZE={needs.taken(way)}", "UNPACKED_SIZE=0")
+    pool = needs.least(region) if way is Way.FLASH else needs.taken(way)
+    return (f"POOL_SIZE={pool}", f"UNPACKED_SIZE={region}")
 
 
 def operators_file(name: str, opcodes: Iterable[int]) -> Path:

@@ -5,7 +5,10 @@
  * Installs OLD, then, for every cut, NEW over it. After each cut the device must start with OLD or
  * NEW, whole, in the slot it calls active; a NEW that no device may accept (ACCEPTED 0) must never
  * be it. At last, without cuts, it must end with NEW, or with OLD where NEW is not acceptable.
- * Prints the number of cuts, or the first bad state and exit status 1. */
+ * Prints the number of cuts, or the first bad state and exit status 1.
+ *
+ * Compiled with a POOL that is too small for all weights, these are unpacked to flash: the record
+ * of them must be written when they are there, and what is there be looked at before it is used. */
 #define _POSIX_C_SOURCE 200112L
 
 #include <setjmp.h>
@@ -14,20 +17,33 @@
 #include <string.h>
 
 #include "hardtack/ht_board.h"
+#include "hardtack/ht_crc32.h"
 #include "hardtack/ht_device.h"
+#include "hardtack/ht_unpack.h"
+#include "ht_load.h"
 
 #define CHUNK 256u
 #define CHUNKS 8u
 #define SLOT (CHUNK * CHUNKS)
 #define JOURNAL_UNIT 256u /* four records: full after two updates, so that units change too */
-#define FLASH_SIZE (2 * SLOT + 2 * JOURNAL_UNIT)
+#define UNPACKED_AT (2 * SLOT + 2 * JOURNAL_UNIT)
+#define UNPACKED_SIZE 512u
+#define FLASH_SIZE (UNPACKED_AT + UNPACKED_SIZE)
+#ifndef UNIT
 #define UNIT 8u
+#endif
+#ifndef POOL
+#define POOL 4096
+#define WAY HT_WAY_MEMORY
+#else
+#define WAY HT_WAY_FLASH
+#endif
 
 /* How an operation is torn: bytes done, then one byte in between. */
 #define TEARS 3
 
 static _Alignas(16) uint8_t flash_bytes[FLASH_SIZE];
-static _Alignas(16) uint8_t pool[4096];
+static _Alignas(16) uint8_t pool[POOL];
 static uint8_t old_bundle[SLOT], new_bundle[SLOT];
 static uint32_t old_size, new_size;
 static jmp_buf power;
@@ -63,6 +79,17 @@ static int sim_erase(void *context, uint32_t at, uint32_t size) {
     return 0;
 }
 
+/* Is what the record says of unpacked weights true of them? */
+static int is_record_of_weights_true(void) {
+    const uint8_t *weights = flash_bytes + UNPACKED_AT;
+    const uint8_t *record = weights + UNPACKED_SIZE - 64;
+    if (memcmp(record, "HTU1", 4) != 0 || load32_le(record + 60) != ht_crc32(0, record, 60)) {
+        return 1;
+    }
+    const uint32_t size = load32_le(record + 4);
+    return size <= UNPACKED_SIZE - 64 && load32_le(record + 8) == ht_crc32(0, weights, size);
+}
+
 static int sim_program(void *context, uint32_t at, const uint8_t *bytes, uint32_t size) {
     const uint32_t done = survive(size);
     (void)context;
@@ -79,6 +106,10 @@ static int sim_program(void *context, uint32_t at, const uint8_t *bytes, uint32_
         }
         longjmp(power, 1);
     }
+    if (at >= FLASH_SIZE - 64 && !is_record_of_weights_true()) {
+        printf("weights are recorded before they are there\n");
+        exit(1);
+    }
     return 0;
 }
 
@@ -88,6 +119,9 @@ static const ht_flash flash = {.base = flash_bytes,
                                .chunk_size = CHUNK,
                                .journal_at = 2 * SLOT,
                                .journal_unit = JOURNAL_UNIT,
+                               .unpacked_at = UNPACKED_AT,
+                               .unpacked_size = UNPACKED_SIZE,
+                               .unpacked_unit = 256,
                                .write_unit = UNIT,
                                .erase = sim_erase,
                                .program = sim_program,
@@ -138,10 +172,21 @@ static int install(const uint8_t *bundle, uint32_t size) {
     return ht_device_finish(&device, slot, 1, id, &failed, &active) == HT_REASON_OK;
 }
 
+/* Are the weights that run where they should be, and what they should be? */
+static int are_weights_right(void) {
+    static _Alignas(16) uint8_t right[4096];
+    const ht_bundle *bundle = &device.model.bundle;
+    const uint8_t *there =
+        WAY == HT_WAY_FLASH ? flash_bytes + UNPACKED_AT : pool + bundle->arena_size;
+    return device.way == WAY && (const uint8_t *)device.model.weights == there &&
+           bundle->unpacked_size <= sizeof right && ht_unpack_all(bundle, right) == HT_OK &&
+           memcmp(there, right, bundle->unpacked_size) == 0;
+}
+
 /* Does the active slot hold, byte for byte, one of the two, and does it run? */
 static int is_good(int accepted) {
     const uint8_t slot = device.journal.active;
-    if (slot > 1 || device.running != slot) {
+    if (slot > 1 || device.running != slot || !are_weights_right()) {
         return 0;
     }
     const uint8_t *there = ht_device_slot(&device, slot);
@@ -259,6 +304,18 @@ static long sweep(int updates, int accepted) {
     return cuts;
 }
 
+/* A bit of the weights in flash flips while the power is off: they are unpacked again. */
+static void rot(void) {
+    prepare(0);
+    for (uint32_t at = 0; at < device.model.bundle.unpacked_size; at++) {
+        flash_bytes[UNPACKED_AT + at] ^= 1;
+        start();
+        if (!is_good(0)) {
+            bad("after a bit of the unpacked weights flipped", (long)at, 0, -1);
+        }
+    }
+}
+
 static uint32_t load(const char *path, uint8_t *bytes) {
     FILE *file = fopen(path, "rb");
     const size_t size = file == NULL ? 0 : fread(bytes, 1, SLOT, file);
@@ -292,6 +349,7 @@ int main(int argc, char **argv) {
     for (int updates = 0; updates < 4; updates++) {
         cuts += sweep(updates, accepted);
     }
+    rot();
     start();
     if (!is_watched()) {
         printf("the operators of the golden vectors are not told one by one\n");

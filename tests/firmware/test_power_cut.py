@@ -30,7 +30,7 @@ def tampered() -> bytes:
 def build(folder: Path, core: Path, flags: tuple[str, ...] = ()) -> Path:
     """Compile the sweep with the core's sources as they lie in `core`."""
     runtime = [*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")]
-    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify")
+    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify", "weights")
     driver = core / "src" / "power_cut.c"
     sources = [
         driver if driver.exists() else HERE / "power_cut.c",
@@ -60,9 +60,13 @@ def sweep(program: Path, folder: Path, new: bytes, *, accepted: bool) -> tuple[i
     return result.returncode, result.stdout
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("sweep"), TEMPLATES / "core")
+TO_FLASH = ("-DPOOL=320", "-DUNIT=32u")
+"""Memory for the largest weight and not for all: they are unpacked to flash."""
+
+
+@pytest.fixture(scope="module", params=[(), TO_FLASH], ids=["to memory", "to flash"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("sweep"), TEMPLATES / "core", request.param)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +85,10 @@ def test_no_cut_leaves_a_bad_state(
     assert int(printed.split()[0]) > 500
 
 
-def test_the_sweep_is_clean_under_sanitizers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), TO_FLASH], ids=["to memory", "to flash"])
+def test_the_sweep_is_clean_under_sanitizers(tmp_path: Path, more: tuple[str, ...]) -> None:
     flags = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DHT_PORTABLE")
-    program = build(tmp_path, TEMPLATES / "core", flags)
+    program = build(tmp_path, TEMPLATES / "core", (*flags, *more))
     assert sweep(program, tmp_path, NEW, accepted=True)[0] == 0
 
 
@@ -159,6 +164,34 @@ MUTANTS = {
         ],
         "good",
     ),
+    "the record of unpacked weights is written first": (
+        [
+            (
+                "ht_weights.c",
+                "    ht_reason reason = erase(flash, bundle->unpacked_size);\n",
+                "    static uint8_t all[4096];\n"
+                "    ht_reason reason = erase(flash, bundle->unpacked_size);\n"
+                "    (void)ht_unpack_all(bundle, all);\n"
+                "    write_record(flash, bundle, record);\n"
+                "    put32(record + AT_CONTENT_CRC, ht_crc32(0, all, bundle->unpacked_size));\n"
+                "    put32(record + AT_CRC, ht_crc32(0, record, AT_CRC));\n"
+                "    reason = ht_flash_program(flash, record_at(flash), record, 64, detail);\n",
+            )
+        ],
+        "to flash",
+    ),
+    "unpacked weights are believed by their record": (
+        [
+            (
+                "ht_weights.c",
+                "    write_record(flash, bundle, record);\n    return memcmp",
+                "    write_record(flash, bundle, record);\n"
+                "    put32(record + AT_CONTENT_CRC, get32(flash->base + record_at(flash) + 8));\n"
+                "    put32(record + AT_CRC, ht_crc32(0, record, AT_CRC));\n    return memcmp",
+            )
+        ],
+        "to flash",
+    ),
     "golden vectors run unwatched": (
         [("ht_device.c", "    golden.watch = device->watch;\n", "")],
         "good",
@@ -189,6 +222,7 @@ def test_the_sweep_finds(name: str, tmp_path: Path) -> None:
         source = path.read_text()
         assert source.count(right) == 1, f"the mutant no longer fits {file}"
         path.write_text(source.replace(right, wrong))
-    new = {"good": NEW, "diverging": DIVERGING, "tampered": tampered()}[kind]
-    program = build(tmp_path, core)
-    assert sweep(program, tmp_path, new, accepted=kind == "good")[0] != 0
+    new = {"diverging": DIVERGING, "tampered": tampered()}.get(kind, NEW)
+    program = build(tmp_path, core, TO_FLASH if kind == "to flash" else ())
+    status, printed = sweep(program, tmp_path, new, accepted=new is NEW)
+    assert status == 1, printed

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,11 @@ from hardtack_agent.serial_messages import NONE, FaultReply, Layers, LayersReply
 from hardtack_converters.convert import convert, pack_model
 from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.memory import Needs, Way
+from hardtack_runtime.packing import Coding
 from tests.data import data_path
-from tests.digit_bundles import KEY, make_bundle
+from tests.digit_bundles import KEY, lenet, make_bundle
+from tests.firmware.build import firmware, settings_for
 from tests.firmware.host import Host, RefusedError, u32
 from tests.firmware.qemu import BOARDS, STM32F4, Machine
 from tests.golden.make import ctx_bundle
@@ -134,16 +137,61 @@ def test_a_compressed_model_gives_the_bits_of_the_host(machine: Machine, path: P
 
 
 def gives_the_bits_of_the_host(machine: Machine, bundle: bytes, runs: int) -> None:
-    interpreter = Interpreter(bundle)
     host = machine.start()
-    needed = interpreter.arena_size + interpreter.unpacked_size
-    if needed > host.about.pool_size:
+    if Needs.of(unpack(bundle)).way(host.about.pool_size, 1 << 20) is None:
         with pytest.raises(RefusedError, match="MEMORY"):
             host.install(bundle)
         return
     assert host.install(bundle).running == 0
     assert host.golden() > 0
     assert differing(host, bundle, runs) == 0
+
+
+def keyword_spotting() -> bytes:
+    return pack_model(convert(data_path("mlperf_tiny/kws_ref_model.tflite")), KEY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize(
+    ("make", "coding"), [(keyword_spotting, Coding.DENSE_HUFF), (lenet, Coding.GAP_HUFF)]
+)
+def test_weights_are_unpacked_where_there_is_room(
+    make: Callable[[], bytes], coding: Coding, way: Way, tmp_path: Path
+) -> None:
+    """The same bits in each of three ways, and the third with the smallest memory there is."""
+    bundle = make()
+    assert coding in {stored.coding for stored in unpack(bundle).stored}
+    board = BOARDS["mps2-an386"]
+    image = firmware(
+        board.name, board.compiler, settings=settings_for(Needs.of(unpack(bundle)), way)
+    )
+    machine = Machine(board, tmp_path, image=image)
+    try:
+        host = machine.start()
+        assert host.install(bundle).running == 0
+        assert differing(host, bundle, RUNS) == 0
+        machine.kill()
+        host = machine.start()
+        assert host.golden() > 0
+        assert f"weights unpacked {way.value}\n".encode() in host.ask(Type.LOG, u32(0))
+    finally:
+        machine.kill()
+
+
+def test_a_model_without_room_is_told_what_would_do(tmp_path: Path) -> None:
+    bundle = make_bundle("1.0.0", ballast=20)
+    least = Needs.of(unpack(bundle)).least()
+    board = BOARDS["mps2-an386"]
+    settings = (f"POOL_SIZE={least - 16}", "UNPACKED_SIZE=0")
+    machine = Machine(
+        board, tmp_path, image=firmware(board.name, board.compiler, settings=settings)
+    )
+    try:
+        with pytest.raises(RefusedError, match=f"MEMORY.* {least}"):
+            machine.start().install(bundle)
+    finally:
+        machine.kill()
 
 
 @pytest.mark.parametrize("machine", ["mps2-an386"], indirect=True)

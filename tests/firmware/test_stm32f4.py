@@ -12,7 +12,7 @@ from hardtack_agent.serial_messages import Hello
 from tests.digit_bundles import KEY, make_bundle
 from tests.end_to_end.command import CommandLine
 from tests.firmware.build import firmware, monocypher
-from tests.firmware.host import Host, RefusedError
+from tests.firmware.host import Host, RefusedError, u32
 from tests.firmware.stm32f4_machine import CHIP_ID, Stm32F4
 from tests.firmware.test_qemu import differing
 
@@ -67,3 +67,19 @@ def test_an_application_that_computes_long_is_updated() -> None:
     host.ask(Type.HELLO, Hello(1, bytes(16)).encode(), tries=1)
     assert host.install(make_bundle("1.0.0")).running == 0
     assert host.resends == 0
+
+
+def test_weights_are_unpacked_to_a_sector_of_their_own_once() -> None:
+    elf = firmware("stm32f4", "arm-none-eabi-gcc", settings=("POOL_SIZE=400",))
+    chip = Stm32F4(elf)
+    host = Host(cast(Any, chip), timeout_s=60.0)
+    host.listen()
+    bundle = make_bundle("1.0.0", ballast=40)
+    assert host.install(bundle).running == 0
+    assert chip.erased.count(5) == 1
+    before = host.boots
+    host.ask(Type.RESET)
+    host.await_boot(before)
+    assert b"weights unpacked to flash\n" in host.ask(Type.LOG, u32(0))
+    assert differing(host, bundle, 5) == 0
+    assert chip.erased.count(5) == 1

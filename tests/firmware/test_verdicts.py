@@ -38,7 +38,7 @@ MANIFEST = PAYLOAD_OFFSET + 4 * len(TAGS)
 
 def build(folder: Path, core: Path) -> Path:
     """Compile the judge with the core's sources as they lie in `core`."""
-    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify")
+    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify", "weights")
     sources = [HERE / "verdicts.c", keys_file(), monocypher() / "monocypher.c"]
     sources += [core / "src" / f"ht_{name}.c" for name in names]
     sources += CSRC.glob("src/**/*.c")
@@ -106,13 +106,13 @@ def judge_here(mutant: bytes) -> Reason:
         header = read_header(data)
         verify(data, KEYS, "cortex-m4")
         unpack(data)
-        Interpreter(data)
+        interpreter = Interpreter(data)
     except HardtackError as error:
         if error.code == "HT701":
             return Reason.KEY if KEYS.find(header.key_id) is None else Reason.SIGNATURE
         return {"HT501": Reason.HARDWARE, "HT702": Reason.DIGEST}.get(error.code, Reason.STRUCTURE)
-    fits = header.arena_size + header.unpacked_size <= POOL
-    return Reason.OK if fits else Reason.MEMORY
+    weights = min(interpreter.unpacked_size, interpreter.layer_size)
+    return Reason.OK if header.arena_size + weights <= POOL else Reason.MEMORY
 
 
 def judge_there(program: Path, slots: list[bytes]) -> list[Reason]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def pack_model(
     *,
     hardware: str = "any",
     ram: int | None = None,
+    flash: int | None = None,
     smallest: bool = False,
 ) -> bytes:
     """Write the signed bundle of a converted model, golden vectors recorded here.
@@ -144,22 +146,29 @@ def pack_model(
         converted: From `convert`.
         key: Who vouches for it; None leaves it unsigned.
         hardware: Class of device it may run on, or `any`.
-        ram: Bytes the device has for arena and unpacked constants; constants for which there
-            is no room stay raw and are used from flash. None: as much as it takes.
+        ram: Bytes the device has for arena and unpacked constants. Constants for which there is no
+            room stay raw and are used from flash; where the bundle is then above `flash`, all are
+            coded that a device can unpack layer by layer. None: as much as it takes.
+        flash: Bytes the device has for the bundle; None: as much as it takes. A Linux device
+            always unpacks at start, so for it there is no choice.
         smallest: Code weights by ctx where that is smaller; it is slow to unpack.
     """
     from hardtack_runtime.bundle import pack
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
+    from hardtack_runtime.memory import raw_for_layers
 
     program, manifest = converted.program, converted.manifest
     limit = None if ram is None else max(0, ram - program.arena_size)
     draft = pack(program, manifest, key=None, hardware=hardware)
     golden = record(Interpreter(draft), seeds=GOLDEN_SEEDS)
-    return pack(
-        program, manifest, key=key, hardware=hardware, golden=golden, unpack_limit=limit,
-        smallest=smallest,
-    )  # fmt: skip
+    write = partial(
+        pack, program, manifest, key=key, hardware=hardware, golden=golden, smallest=smallest
+    )
+    data = write(unpack_limit=limit)
+    if limit is None or flash is None or len(data) <= flash or hardware == "linux":
+        return data
+    return min(data, write(raw=raw_for_layers(program, limit)), key=len)
 
 
 def check(

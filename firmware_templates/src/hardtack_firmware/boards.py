@@ -25,6 +25,7 @@ class Board:
         slot: Bytes of each of the two model slots.
         ram: Bytes of memory; 0 when it is a process.
         pool: Bytes of it for a model (arena and unpacked weights), unless a project says other.
+        unpacked: Bytes of flash for unpacked weights, the same.
         variables: All variables of board.mk as they stand there.
     """
 
@@ -37,6 +38,7 @@ class Board:
     slot: int
     ram: int
     pool: int
+    unpacked: int
     variables: dict[str, str]
 
     @property
@@ -91,7 +93,8 @@ def read_board(folder: Path) -> Board:
     return Board(
         folder.name, known["TITLE"], known["PROCESSOR"], known["HARDWARE"], known["TESTED"],
         read_size(known.get("CODE_SIZE", "0")), read_size(known["SLOT_SIZE"]),
-        read_size(known.get("RAM_SIZE", "0")), read_size(known["POOL_SIZE_DEFAULT"]), known,
+        read_size(known.get("RAM_SIZE", "0")), read_size(known["POOL_SIZE_DEFAULT"]),
+        read_size(known.get("UNPACKED_SIZE", "0")), known,
     )  # fmt: skip
 
 

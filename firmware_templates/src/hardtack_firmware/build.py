@@ -27,6 +27,7 @@ from hardtack_runtime.errors import (
 _SIZES = re.compile(
     r"ht_model_sizes\.h:\S+ error: static.assert.+?(?P<what>[\w.-]+@\S+ (?:needs|has) [^\"\n]+)"
 )
+_NEEDED = re.compile(r"needs at least (?P<bytes>\d+) bytes of memory")
 _KERNEL = re.compile(r"undefined (?:reference to|symbol:) [`']?ht_operator_(?P<name>\w+)")
 _FULL = re.compile(
     r"region [`'](?P<region>\w+)'(?: overflowed by |: overflowed by )(?P<by>\d+) bytes"
@@ -56,7 +57,7 @@ class Built:
     """A firmware that was built.
 
     Attributes:
-        board: As its project has it; `pool` is the project's.
+        board: As its project has it; `pool` and `unpacked` are the project's.
         toolchain: gcc or zig.
         elf: The firmware; its object files lie beside it.
         models: The bundles it is to run.
@@ -77,7 +78,11 @@ def project_board(folder: Path) -> Board:
     try:
         settings = make_variables((folder / SETTINGS).read_text(encoding="utf-8"))
         board = read_board(folder / "ports" / settings["BOARD"])
-        return replace(board, pool=_pool(settings, board))
+        return replace(
+            board,
+            pool=_size(settings, "POOL_SIZE", board.pool),
+            unpacked=_size(settings, "UNPACKED_SIZE", board.unpacked),
+        )
     except (OSError, KeyError, ValueError) as error:
         todo = "`hardtack firmware new BOARD FOLDER` makes one"
         if (folder / "README.md").is_file() and (folder / "src").is_dir():
@@ -86,8 +91,8 @@ def project_board(folder: Path) -> Board:
         raise ConfigError("HT108", str(folder), met, todo) from error
 
 
-def _pool(settings: dict[str, str], board: Board) -> int:
-    return read_size(settings["POOL_SIZE"]) if "POOL_SIZE" in settings else board.pool
+def _size(settings: dict[str, str], name: str, default: int) -> int:
+    return read_size(settings[name]) if name in settings else default
 
 
 def _short(error: Exception) -> str:
@@ -200,6 +205,22 @@ def _environment() -> dict[str, str]:
     return ours | {"LC_ALL": "C"}
 
 
+def _does_not_fit(settings: str, board: Board, said: str) -> GateError:
+    """Say it with the board's figures, and advise nothing that the board has not."""
+    met = said.replace("POOL_SIZE", f"POOL_SIZE, {board.pool}")
+    met = met.replace("(SLOT_SIZE)", f"of {board.name}, {board.slot}")
+    needed = _NEEDED.search(said)
+    todo = "use a smaller model"
+    if needed:
+        least = -(-int(needed["bytes"]) // 16) * 16
+        todo = (
+            f"{todo}: the board has {board.ram} bytes of memory in all"
+            if board.ram and least >= board.ram
+            else f"set POOL_SIZE to {least} or more there, or {todo}"
+        )
+    return GateError("HT503", settings, met, todo)
+
+
 def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     """Turn what make printed into one error; the whole of it stays in build/make.log."""
     if match := _NO_ROOM.search(log):
@@ -209,10 +230,7 @@ def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     kept.write_text(log, encoding="utf-8")
     settings = str(folder / SETTINGS)
     if match := _SIZES.search(log):
-        larger = "set a larger POOL_SIZE there, if the board has the memory, or use a smaller model"
-        met = match["what"].replace("POOL_SIZE", f"POOL_SIZE, {board.pool}")
-        met = met.replace("(SLOT_SIZE)", f"of {board.name}, {board.slot}")
-        return GateError("HT503", settings, met, larger)
+        return _does_not_fit(settings, board, match["what"])
     if names := sorted({match["name"] for match in _KERNEL.finditer(log)}):
         return UnsupportedOpError(
             "HT301", str(folder / "csrc"), f"this project has no kernel for {', '.join(names)}",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardtack_runtime.bundle import Bundle, unpack, verify
+from hardtack_runtime.memory import Needs
 from hardtack_runtime.operator_table import NAMES, table_source
 from hardtack_runtime.signing import Keyring, VerifyKey
 
@@ -33,9 +34,9 @@ class Model:
         return cls(path, data, unpack(data))
 
     @property
-    def memory(self) -> int:
-        """Bytes of the pool that it takes."""
-        return self.bundle.header.arena_size + self.bundle.header.unpacked_size
+    def needs(self) -> Needs:
+        """Memory that it takes."""
+        return Needs.of(self.bundle)
 
     @property
     def opcodes(self) -> set[int]:
@@ -88,15 +89,25 @@ def operators_source(models: Sequence[Model]) -> str:
 def sizes_source(models: Sequence[Model]) -> str:
     """Return the header that stops a build whose models would not fit the board.
 
-    HT_POOL_SIZE and HT_SLOT_SIZE are the build's. __extension__ lets C99 have C11's assertion.
+    HT_POOL_SIZE, HT_SLOT_SIZE and HT_UNPACKED_SIZE are the build's. __extension__ lets C99 have
+    C11's assertion.
     """
     parts = [NOTE]
     for model in models:
         release, header = model.bundle.header.release, model.bundle.header
-        needs = f"{release} needs {model.memory} bytes (arena {header.arena_size}, "
-        needs += f"unpacked weights {header.unpacked_size}), more than POOL_SIZE"
+        needs = model.needs
+        without, region = needs.least(), needs.region
+        fits = f"HT_POOL_SIZE >= {without}"
+        with_region = f"(HT_POOL_SIZE >= {needs.least(region)} && HT_UNPACKED_SIZE >= {region})"
+        parts.append(
+            _assertion(
+                f"{fits} || {with_region}",
+                f"{release} needs at least {without} bytes of memory (arena {needs.arena}, "
+                f"unpacked weights {needs.unpacked}, those of one layer {needs.layer}), "
+                "more than POOL_SIZE",
+            )
+        )
         large = f"{release} has {header.total_size} bytes, more than a slot (SLOT_SIZE)"
-        parts.append(_assertion(f"HT_POOL_SIZE >= {model.memory}", needs))
         parts.append(_assertion(f"HT_SLOT_SIZE >= {header.total_size}", large))
     return "".join(parts)
 

@@ -107,7 +107,7 @@ def _settings(board: Board) -> str:
 # What this project is; any variable of the Makefile and of ports/{board.name}/board.mk may be set.
 BOARD := {board.name}
 OPERATORS := generated/ht_operators.c
-# Memory for a model, a multiple of 16: its arena and unpacked weights.
+# Memory for a model, a multiple of 16: its arena, and unpacked weights that are not in flash.
 POOL_SIZE ?= {board.pool}
 """
 

@@ -18,9 +18,10 @@ from hardtack.keystore import signing_key
 from hardtack.quantities import format_size
 from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_converters.importers import import_model, read_source
-from hardtack_runtime.bundle import Header, read_header
+from hardtack_runtime.bundle import Header, unpack
 from hardtack_runtime.errors import GateError, ModelImportError
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.memory import Needs, Way
 
 LOCK_NAME = "deploy.lock"
 MADE_FROM = "hardtack.made_from"
@@ -57,6 +58,14 @@ class Baked:
     path: Path
     data: bytes
     header: Header
+    needs: Needs
+
+    @property
+    def way(self) -> Way:
+        """How its weights are unpacked on a device with the memory of the target."""
+        ram = self.target.ram
+        way = Way.MEMORY if ram is None or unpacks_all(self.target) else self.needs.way(ram)
+        return way or Way.LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +111,14 @@ def bake(
     packed = []
     for target in config.target:
         data = pack_model(
-            converted, key, hardware=target.hardware, ram=target.ram,
+            converted, key, hardware=target.hardware, ram=target.ram, flash=target.flash,
             smallest=target.pack == "smallest",
         )  # fmt: skip
-        header = read_header(data)
-        check_fit(config, target, header)
+        content = unpack(data)
+        header, needs = content.header, Needs.of(content)
+        check_fit(config, target, header, needs)
         name = f"{config.project.name}-{config.project.release}-{target.name}{BUNDLE_SUFFIX}"
-        packed.append(Baked(target, out / name, data, header))
+        packed.append(Baked(target, out / name, data, header, needs))
     accuracy = None
     if config.data.evaluate is not None:
         accuracy = evaluate(converted, packed[0].data, config.data.evaluate, base, progress)
@@ -200,13 +210,19 @@ def read_labels(labels: str | tuple[str, ...], base: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def check_fit(config: Deployment, target: Target, header: Header) -> None:
+def unpacks_all(target: Target) -> bool:
+    """Say whether its devices have one way to unpack: Linux, at start, all of it."""
+    return target.hardware == "linux"
+
+
+def check_fit(config: Deployment, target: Target, header: Header, needs: Needs) -> None:
     """Hold a bundle against its target.
 
     Raises:
         GateError: HT402 above [gates] size, HT503 above the target's flash or RAM.
     """
-    size, ram = header.total_size, header.arena_size + header.unpacked_size
+    size = header.total_size
+    ram = needs.arena + needs.unpacked if unpacks_all(target) else needs.least()
     if config.gates.size is not None and size > config.gates.size:
         raise GateError(
             "HT402", f"target {target.name}",

@@ -171,7 +171,8 @@ class Target(_Strict):
     name: Name
     hardware: Hardware = "any"
     ram: Size | None = None
-    """Limit for arena and unpacked weights together."""
+    """Limit for arena and unpacked weights. Weights beyond it stay raw while the bundle fits
+    `flash`; where it does not, they are coded and unpacked layer by layer."""
     flash: Size | None = None
     """Limit for the bundle."""
     pack: Literal["fast", "smallest"] = "fast"

@@ -17,6 +17,7 @@ from hardtack_runtime.bundle import unpack
 from hardtack_runtime.errors import HardtackError
 from hardtack_runtime.golden import replay
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.program import Add, FullyConnected, Transpose
 from tests.conformance.models.nets import model_of, node, small_cnn
 from tests.conformance.models.runtimes import run_onnx
@@ -50,6 +51,24 @@ def test_bundle_holds_golden_vectors_that_replay() -> None:
     bundle = unpack(data)
     assert len(bundle.golden) == 2
     replay(Interpreter(data), bundle.golden, bundle.manifest.layers)
+
+
+def test_weights_are_raw_where_flash_allows_and_else_unpacked_layer_by_layer() -> None:
+    converted = convert(NET, Options(calibration=SAMPLES))
+    smallest = pack_model(converted, None)
+    needs = Needs.of(unpack(smallest))
+    ram = needs.arena + needs.layer
+    assert needs.layer < needs.unpacked
+    raw = pack_model(converted, None, ram=ram, flash=10 * len(smallest))
+    assert Needs.of(unpack(raw)).way(ram) is Way.MEMORY
+    assert len(raw) > len(smallest)
+    layered = pack_model(converted, None, ram=ram, flash=len(raw) - 4)
+    assert layered == smallest
+    assert Needs.of(unpack(layered)).way(ram) is Way.LAYERS
+    on_linux = pack_model(converted, None, hardware="linux", ram=ram, flash=len(raw) - 4)
+    assert Needs.of(unpack(on_linux)).way(ram) is Way.MEMORY
+    tiny = pack_model(converted, None, ram=needs.arena + 32, flash=len(smallest))
+    assert Needs.of(unpack(tiny)).least() <= needs.arena + 32
 
 
 def test_conversion_is_reproducible() -> None:

@@ -43,7 +43,7 @@ class Facts:
         hardware: Class.
         firmware: Name and version.
         slot_size: Bytes of a slot.
-        pool_size: Bytes for arena and unpacked weights.
+        pool_size: Bytes for the arena, and for weights that are unpacked to memory.
         key_ids: Of the keys it trusts, hexadecimal.
         bundles: SHA-256 of the file of bundles it was seen with, by id.
     """
@@ -148,9 +148,8 @@ class Board(Member):
         if size > self.facts.slot_size:
             met = f"the bundle has {size} bytes, a slot {self.facts.slot_size}"
             raise GateError("HT503", self.device, met, "choose a smaller model")
-        needed = header.arena_size + header.unpacked_size
-        if needed > self.facts.pool_size:
-            met = f"arena and unpacked weights take {needed} bytes, it has {self.facts.pool_size}"
+        if header.arena_size > self.facts.pool_size:  # where weights go is the board's to say
+            met = f"its arena takes {header.arena_size} bytes, the board has {self.facts.pool_size}"
             raise GateError("HT503", self.device, met, "choose a smaller model")
         if header.key_id.hex() not in self.facts.key_ids:
             raise TrustError("HT701", self.device, "its firmware does not know the key")

@@ -49,7 +49,7 @@ class HelloReply(Message):
         window: Frames that may be under way unanswered; `max_body`: bytes of each body at most.
         boot_id: It goes by it until its next reset; zeros before the first HELLO.
         chunk_size: Bytes erased and checked at once; `write_unit`: of a WRITE, a multiple.
-        pool_size: Bytes of memory for arena and unpacked weights together.
+        pool_size: Bytes of memory for the arena, and for weights that are unpacked to it.
         key_ids: Of the keys it trusts.
         last_run: Highest `run` it has seen.
         device_id: Of the chip; zeros when it has none.

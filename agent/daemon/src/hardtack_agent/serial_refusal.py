@@ -21,7 +21,7 @@ _REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
     Reason.VERSION: (TrustError, "HT703", "it has had this version or a newer one"),
     Reason.DIGEST: (TrustError, "HT702", "the digest is wrong"),
     Reason.STRUCTURE: (BundleError, "HT212", "its runtime refuses the structure"),
-    Reason.MEMORY: (GateError, "HT503", "arena and unpacked weights exceed its memory"),
+    Reason.MEMORY: (GateError, "HT503", "arena and weights exceed its memory"),
     Reason.DIVERGED: (DeviceError, "HT606", "it computes other bits"),
     Reason.GAVE_UP: (DeviceError, "HT607", "three trials were begun and none ended"),
     Reason.REFUSED: (TrustError, "HT705", "it gave this bundle up before"),
@@ -97,6 +97,8 @@ def explain(where: str, reason: int, detail: int, layers: Sequence[str] = ()) ->
         met = f"{met}: {_name(detail)}"
     elif reason == Reason.OPERATOR:
         met = f"{met} of the model, {NAMES.get(detail, f'opcode {detail}')}"
+    elif reason == Reason.MEMORY and detail:
+        met = f"{met}: the smallest that would do is {detail} bytes"
     error = kind(code, where, met)
     error.reason = reason
     return error

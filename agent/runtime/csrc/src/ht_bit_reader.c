@@ -20,11 +20,25 @@ void ht_skip_bits(ht_bit_reader *reader, unsigned bits) {
     refill(reader);
 }
 
+/* The code that a window begins with, as symbol << 8 | length, or 0 for none. */
+static unsigned code_at(const ht_decoder *decoder, uint32_t window) {
+    const unsigned bits = decoder->lut_bits;
+    const ht_lut_entry entry = decoder->lut[window >> (32 - bits)];
+    if (!IS_LONG(entry)) {
+        return FIRST_OF(entry);
+    }
+#if HT_LUT_BITS < HT_MAX_CODE_LENGTH
+    const unsigned right = entry >> 8;
+    if (right != 0) {
+        const uint32_t rest = window << bits >> right;
+        return (unsigned)decoder->long_symbols[rest + (entry & 0xFFu)] << 8 | (32 + bits - right);
+    }
+#endif
+    return ht_long_code(decoder, window >> (32 - HT_MAX_CODE_LENGTH));
+}
+
 unsigned ht_next_symbol(ht_bit_reader *reader, const ht_decoder *decoder) {
-    const ht_lut_entry entry = decoder->lut[reader->window >> (32 - decoder->lut_bits)];
-    const unsigned code = IS_LONG(entry)
-                              ? ht_long_code(decoder, reader->window >> (32 - HT_MAX_CODE_LENGTH))
-                              : FIRST_OF(entry);
+    const unsigned code = code_at(decoder, reader->window);
     const unsigned length = code & 0xFF;
     if (length == 0 || (int)length > reader->available) {
         return 0;

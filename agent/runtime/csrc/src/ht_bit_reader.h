@@ -2,22 +2,11 @@
 #ifndef HARDTACK_HT_BIT_READER_H
 #define HARDTACK_HT_BIT_READER_H
 
-#include "hardtack/ht_huffman.h"
+#include "ht_lut.h"
 #include "ht_vector.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error hardtack needs a little-endian processor
-#endif
-
-#if HT_LUT_BITS == HT_MAX_CODE_LENGTH
-#define ENTRY(symbol, length) (ht_lut_entry)((symbol) << 8 | (length))
-#define IS_LONG(entry) ((entry) == 0)
-#define FIRST_OF(entry) (entry)
-#else
-#define ENTRY(symbol, length) (1u << 30 | (length) << 24 | (length) << 16 | (symbol))
-#define IS_LONG(entry) ((entry) >> 16 == 0)
-/* The first code of an entry that is not of a long one, as symbol << 8 | length. */
-#define FIRST_OF(entry) (((entry) & 0xFFu) << 8 | ((entry) >> 24 & 15u))
 #endif
 
 typedef struct ht_bit_reader {

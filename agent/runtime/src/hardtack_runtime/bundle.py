@@ -9,14 +9,15 @@ import contextlib
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hardtack_runtime import packing
 from hardtack_runtime.errors import BundleError, GateError, TrustError
 from hardtack_runtime.manifest import Manifest, decode_manifest, encode_manifest
 from hardtack_runtime.packing import Coding
-from hardtack_runtime.program import GoldenVector, Program
+from hardtack_runtime.program import Conv2D, FullyConnected, GoldenVector, Program
 from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.sections import (
     ARENA,
@@ -99,6 +100,7 @@ def pack(
     hardware: str = "any",
     golden: tuple[GoldenVector, ...] = (),
     unpack_limit: int | None = None,
+    raw: Collection[int] = (),
     smallest: bool = False,
 ) -> bytes:
     """Write a signed bundle.
@@ -110,6 +112,7 @@ def pack(
         hardware: Class of device it may run on, or "any".
         golden: Vectors recorded by `hardtack_runtime.golden.record`.
         unpack_limit: Bytes of memory the device has for unpacked constants; None: enough.
+        raw: Indices of tensors to store as they are.
         smallest: Code weights by ctx where that is smaller; it is slow to unpack.
 
     Raises:
@@ -119,8 +122,13 @@ def pack(
     for text, room in ((manifest.name, 32), (hardware, 16)):
         if _WORD.fullmatch(text) is None or len(text) >= room:
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
+    indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
     constants = [t.data for t in program.tensors if t.data is not None]
-    packed = packing.pack_constants(constants, unpack_limit, smallest=smallest)
+    kept = {place for place, index in enumerate(indices) if index in raw}
+    biases = _biases_behind_weights(program, indices)
+    packed = packing.pack_constants(
+        constants, unpack_limit, raw=kept, biases=biases, smallest=smallest
+    )
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)
@@ -141,6 +149,17 @@ def pack(
         verify_key_id, bytes(16),
     )  # fmt: skip
     return header + (key.sign(header) if key else bytes(64)) + payload
+
+
+def _biases_behind_weights(program: Program, indices: list[int]) -> set[int]:
+    """Return places in `indices`, of the constants, of biases directly behind their weights."""
+    weights = dict[int, set[int]]()
+    for op in program.ops:
+        of_bias = {op.bias: op.weights} if isinstance(op, Conv2D | FullyConnected) else {}
+        for tensor in op.tensors():
+            weights.setdefault(tensor, set()).add(of_bias.get(tensor, -1))
+    pairs = pairwise(indices)
+    return {at for at, (one, bias) in enumerate(pairs, 1) if weights.get(bias) == {one}}
 
 
 def read_header(data: bytes) -> Header:

@@ -8,7 +8,7 @@ that does not earn its bytes back is left out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations
@@ -77,7 +77,12 @@ class _Option:
 
 
 def pack_constants(
-    constants: list[Constant], unpack_limit: int | None = None, *, smallest: bool = False
+    constants: list[Constant],
+    unpack_limit: int | None = None,
+    *,
+    raw: Collection[int] = (),
+    biases: Collection[int] = (),
+    smallest: bool = False,
 ) -> Packed:
     """Choose the smallest coding for every constant.
 
@@ -85,6 +90,8 @@ def pack_constants(
         constants: int8 or int32 arrays of four dimensions.
         unpack_limit: Bytes of memory a device has for unpacked tensors; those that save least
             per byte of it then stay raw, to be used where they lie. None: as much as it takes.
+        raw: Indices of constants to store as they are.
+        biases: Indices of biases that may be folded: the constant before is their weights.
         smallest: Try ctx too, which takes a hundred times as long to unpack.
     """
     streams = [_Streams(c) if c.dtype == np.int8 else None for c in constants]
@@ -92,11 +99,12 @@ def pack_constants(
     tables: list[Table] = []
     for kind in ("dense", "gaps", "values"):
         _share([getattr(s, kind) for s in coded], kind, coded, tables)
-    before = [None, *constants][: len(constants)]
+    before = [constants[i - 1] if i in biases else None for i in range(len(constants))]
     options = [
         _narrow_options(constant, last) if s is None else s.options(constant, tables, smallest)
         for constant, last, s in zip(constants, before, streams, strict=True)
     ]
+    options = [every[:1] if i in raw else every for i, every in enumerate(options)]
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs)
     if unpack_limit is not None:
@@ -162,7 +170,7 @@ def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option
     narrow = _narrow(flat)
     if 0 < len(narrow) < flat.nbytes:
         found.append(_Option(Coding.NARROW, narrow))
-    if before is not None and before.dtype == np.int8 and before.size % flat.size == 0:
+    if before is not None and before.size % flat.size == 0:
         sums = row_sums(before, flat.size)
         peak, zero = min((_peak(flat - zero * sums), zero) for zero in range(-128, 128))
         if peak < 1 << 23:

@@ -154,14 +154,21 @@ def _print_layers(console: Console, built: Built, report: Report) -> None:
     from rich.table import Table
 
     from hardtack.quantities import format_size
+    from hardtack_runtime.memory import Way
 
     for model in built.models:
-        header = model.bundle.header
+        header, needs = model.bundle.header, model.needs
+        way = needs.way(built.board.pool, built.board.unpacked)
+        unpacked = format_size(needs.unpacked)
+        if needs.unpacked and way is not None:
+            unpacked = f"{unpacked} {way.value}"
+        if way is Way.LAYERS:
+            unpacked = f"{unpacked}, {format_size(needs.layer)} at most"
         console.print(
             f"{header.release}  {format_size(header.total_size)} of a slot's "
-            f"{format_size(built.board.slot)}, {format_size(model.memory)} of "
-            f"{format_size(built.board.pool)} for a model: arena {format_size(header.arena_size)}, "
-            f"unpacked weights {format_size(header.unpacked_size)}"
+            f"{format_size(built.board.slot)}, {format_size(needs.taken(way))} of "
+            f"{format_size(built.board.pool)} for a model: arena {format_size(needs.arena)}, "
+            f"weights unpacked {unpacked}"
         )
         table = Table("layer", "operator", "stored", "raw", "largest", box=None, pad_edge=False)
         for layer in report.layers[header.release]:

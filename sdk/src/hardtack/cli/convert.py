@@ -11,7 +11,7 @@ import click
 from hardtack.config import find_config, load_config
 
 if TYPE_CHECKING:
-    from hardtack.bake import Outcome
+    from hardtack.bake import Baked, Outcome
 
 
 @click.command("convert")
@@ -59,6 +59,8 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
                 "bytes": len(baked.data),
                 "arena_bytes": baked.header.arena_size,
                 "unpacked_bytes": baked.header.unpacked_size,
+                "layer_bytes": baked.needs.layer,
+                "unpacked": baked.way.value,
                 "model_id": baked.header.model_id.hex(),
             }
             for baked in outcome.bundles
@@ -74,6 +76,16 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
             for row in outcome.converted.rows
         ],
     }
+
+
+def weights(baked: Baked) -> str:
+    """Say how much memory the unpacked weights take, and when they are fewer than all."""
+    from hardtack.quantities import format_size
+    from hardtack_runtime.memory import Way
+
+    if baked.way is Way.MEMORY:
+        return format_size(baked.needs.unpacked)
+    return f"layer by layer {format_size(baked.needs.layer)}"
 
 
 def _print(outcome: Outcome, layers: bool) -> None:
@@ -108,6 +120,6 @@ def _print(outcome: Outcome, layers: bool) -> None:
         console.print(
             f"size       {format_size(outcome.source_bytes)} -> {format_size(len(baked.data))} "
             f"({ratio:.1f}x), arena {format_size(baked.header.arena_size)}, "
-            f"weights unpacked {format_size(baked.header.unpacked_size)}"
+            f"weights unpacked {weights(baked)}"
         )
         console.print(f"wrote      {baked.path}  signed by {baked.header.key_id.hex()}")

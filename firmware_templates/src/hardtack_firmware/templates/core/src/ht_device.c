@@ -67,10 +67,9 @@ static ht_reason check_structure(const ht_device *device, const uint8_t *bundle,
         *detail = (uint32_t)-status;
         return HT_REASON_STRUCTURE;
     }
-    /* Both are at most 2^30. */
-    const uint32_t needed = model->bundle.arena_size + model->bundle.unpacked_size;
-    *detail = needed;
-    return needed <= device->pool_size ? HT_REASON_OK : HT_REASON_MEMORY;
+    return ht_weights_choose(device->flash, model, device->pool_size, detail) != HT_WAY_NONE
+               ? HT_REASON_OK
+               : HT_REASON_MEMORY;
 }
 
 /* The same without keeping the model: the memory for it is taken only after the signature's. */
@@ -123,17 +122,12 @@ static ht_reason replay(ht_device *device, uint32_t *detail) {
 
 /* Give the opened model its memory and see that it computes what it should. */
 static ht_reason try_model(ht_device *device, uint32_t *detail) {
-    ht_model *model = &device->model;
-    const uint32_t arena_size = model->bundle.arena_size;
-    ht_status status = ht_model_set_arena(model, device->pool, arena_size);
-    if (status == HT_OK) {
-        status = ht_weights_unpack(model, device->pool + arena_size, model->bundle.unpacked_size);
-    }
-    if (status != HT_OK) {
-        *detail = (uint32_t)-status;
-        return HT_REASON_STRUCTURE;
-    }
-    return replay(device, detail);
+    const ht_flash *flash = device->flash;
+    const ht_way way = ht_weights_choose(flash, &device->model, device->pool_size, detail);
+    device->way = (uint8_t)way;
+    const ht_reason reason =
+        ht_weights_place(flash, &device->model, way, device->pool, device->pool_size, detail);
+    return reason == HT_REASON_OK ? replay(device, detail) : reason;
 }
 
 static void set_running(ht_device *device, uint32_t slot, ht_reason reason, uint32_t detail) {

@@ -10,7 +10,8 @@
 #define HT_FIRMWARE_NAME "hardtack 0.1.0"
 #endif
 
-/* Memory for a model: arena and unpacked weights. The board's build says how much there is. */
+/* Memory for a model: its arena, and unpacked weights that are not in flash. The board's build says
+ * how much there is. */
 static uint64_t pool[HT_POOL_SIZE / 8];
 static ht_link link;
 
@@ -24,7 +25,12 @@ static void log_start(void) {
         ht_log_text(&link.log, ": no model, reason ");
         ht_log_number(&link.log, device->why);
     } else {
+        static const char *const ways[] = {"memory", "flash", "memory, layer by layer"};
         ht_log_text(&link.log, device->running == 0 ? ": slot A" : ": slot B");
+        if (device->model.bundle.unpacked_size > 0) {
+            ht_log_text(&link.log, ", weights unpacked to ");
+            ht_log_text(&link.log, ways[device->way]);
+        }
     }
     ht_log_text(&link.log, "\n");
 }

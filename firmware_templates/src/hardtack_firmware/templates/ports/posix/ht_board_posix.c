@@ -19,7 +19,7 @@
 #include "ht_board_posix.h"
 #include "ht_nor.h"
 
-#define FLASH_SIZE (2 * HT_SLOT_SIZE + 2 * 4096u)
+#define FLASH_SIZE (2 * HT_SLOT_SIZE + 2 * 4096u + HT_UNPACKED_SIZE)
 #define WAIT_MS 20         /* how long a read sleeps when nothing comes */
 #define SILENT_US 2000000u /* after so long a client gives way to one that waits */
 

@@ -16,6 +16,8 @@ STACK_SIZE := 6K
 SLOT_SIZE := 0x100000
 SLOTS_AT := 0x81000000
 SLOTS_SIZE := 0x202000
+UNPACKED_AT := 0x81202000
+UNPACKED_SIZE ?= 0x100000
 ifeq ($(TOOLCHAIN),zig)
 CFLAGS_BOARD := -Iports/freestanding -mcmodel=medium
 LDFLAGS_BOARD := -Wl,--entry=ht_entry

@@ -25,6 +25,8 @@ STACK_SIZE := 6K
 SLOT_SIZE := 0xB0000
 SLOTS_AT := 0x10080000
 SLOTS_SIZE := 0x162000
+UNPACKED_AT := 0x101E2000
+UNPACKED_SIZE ?= 0x1E000
 LINK_NEEDS = $(OUT)/boot2_crc
 AFTER_LINK = $(OUT)/boot2_crc $@
 include ports/shared/cortex_m.mk

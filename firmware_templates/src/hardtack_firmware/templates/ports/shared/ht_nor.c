@@ -26,6 +26,9 @@ void ht_nor_start(ht_flash *flash, uint8_t *base, uint32_t slot_size) {
     flash->chunk_size = UNIT;
     flash->journal_at = 2 * slot_size;
     flash->journal_unit = UNIT;
+    flash->unpacked_at = flash->journal_at + 2 * UNIT;
+    flash->unpacked_size = HT_UNPACKED_SIZE;
+    flash->unpacked_unit = UNIT;
     flash->write_unit = 4;
     flash->erase = nor_erase;
     flash->program = nor_program;

@@ -4,7 +4,8 @@
 
 #include "hardtack/ht_flash.h"
 
-/* Two slots of slot_size, then two journal units of 4096, from base on. */
+/* Two slots of slot_size, then two journal units of 4096, then HT_UNPACKED_SIZE bytes for unpacked
+ * weights, from base on. */
 void ht_nor_start(ht_flash *flash, uint8_t *base, uint32_t slot_size);
 
 #endif

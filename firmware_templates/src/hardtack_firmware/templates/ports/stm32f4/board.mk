@@ -1,5 +1,7 @@
 # STM32F405 and F407: Cortex-M4F, 1 MB of flash in sectors of 16, 64 and 128 KB, 128 KB of RAM.
-# USART1 on PA9 (out) and PA10 (in). Sector 0: vectors; 1, 2: journal; 3 to 5: code; 6 to 11: slots.
+# USART1 on PA9 (out) and PA10 (in). Sector 0: vectors; 1, 2: journal; 3, 4: code; 5: unpacked
+# weights; 6 to 11: slots. A firmware of more than 80 KB takes sector 5, too: `CODE_SIZE` is 0x34000
+# then, and `UNPACKED_SIZE` 0.
 TITLE := STM32F405, STM32F407
 PROCESSOR := Cortex-M4F
 TESTED := emulator
@@ -16,7 +18,7 @@ HEAD_AT := 0x08000000
 HEAD_SIZE := 0x4000
 MEMORY_MAP_MORE = -DHEAD_AT=$(HEAD_AT) -DHEAD_SIZE=$(HEAD_SIZE) -DHEAD_SECTION=.vectors
 CODE_AT := 0x0800C000
-CODE_SIZE := 0x34000
+CODE_SIZE ?= 0x14000
 RAM_AT := 0x20000000
 RAM_SIZE := 128K
 STACK_SIZE := 6K
@@ -25,4 +27,6 @@ SLOTS_AT := 0x08040000
 SLOTS_SIZE := 0xC0000
 JOURNAL_AT := 0x08004000
 JOURNAL_SIZE := 0x8000
+UNPACKED_AT := 0x08020000
+UNPACKED_SIZE ?= 0x20000
 include ports/shared/cortex_m.mk

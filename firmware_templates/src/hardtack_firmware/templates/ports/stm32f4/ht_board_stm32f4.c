@@ -48,6 +48,7 @@ void ht_uart_handler(void);
 #define JOURNAL_AT 0x4000u
 #define JOURNAL_UNIT 0x4000u
 #define SLOTS_OFFSET 0x40000u
+#define UNPACKED_OFFSET 0x20000u
 #define SECTOR 0x20000u
 #define BUSY (1u << 16)
 #define ERRORS 0x1F2u
@@ -135,6 +136,9 @@ static const ht_flash flash = {.base = (const uint8_t *)(uintptr_t)FLASH_AT,
                                .chunk_size = SECTOR,
                                .journal_at = JOURNAL_AT,
                                .journal_unit = JOURNAL_UNIT,
+                               .unpacked_at = UNPACKED_OFFSET,
+                               .unpacked_size = HT_UNPACKED_SIZE,
+                               .unpacked_unit = SECTOR,
                                .write_unit = 4,
                                .erase = flash_erase,
                                .program = flash_program,

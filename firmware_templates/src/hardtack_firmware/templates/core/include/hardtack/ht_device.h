@@ -7,6 +7,7 @@
 #include "hardtack/ht_golden.h"
 #include "hardtack/ht_journal.h"
 #include "hardtack/ht_verify.h"
+#include "hardtack/ht_weights.h"
 
 #define HT_ATTEMPTS 3
 
@@ -14,7 +15,7 @@ typedef struct ht_device {
     /* given before ht_device_start: */
     const ht_flash *flash;
     ht_trust trust;
-    uint8_t *pool; /* memory for arena and unpacked weights, at a multiple of 16 */
+    uint8_t *pool; /* memory for the arena, and perhaps weights, at a multiple of 16 */
     uint32_t pool_size;
     void (*watch)(uint32_t op); /* told of every operator before it runs; may be NULL */
     /* its own: */
@@ -22,6 +23,7 @@ typedef struct ht_device {
     ht_model model;
     uint8_t running; /* slot whose model runs, or HT_NO_SLOT */
     uint8_t why;     /* ht_reason for which none does */
+    uint8_t way;     /* ht_way of the weights of the one that runs */
     uint32_t detail;
 } ht_device;
 

@@ -11,13 +11,16 @@
 /* Both calls return 0 when the flash took it. What they wrote is read back, so a port whose flash
  * reports no errors may always return 0. Offsets count from `base`. */
 typedef struct ht_flash {
-    const uint8_t *base;   /* where the processor reads it, at a multiple of 4 */
-    uint32_t slot_at[2];   /* offsets of slots A and B, multiples of chunk_size */
-    uint32_t slot_size;    /* bytes of a slot, a multiple of chunk_size */
-    uint32_t chunk_size;   /* bytes erased at once in a slot, a multiple of write_unit */
-    uint32_t journal_at;   /* offset of the journal: two units */
-    uint32_t journal_unit; /* bytes erased at once there, a multiple of 64 */
-    uint32_t write_unit;   /* bytes programmed at once: 1, 2, 4, 8, 16 or 32 */
+    const uint8_t *base;    /* where the processor reads it, at a multiple of 4 */
+    uint32_t slot_at[2];    /* offsets of slots A and B, multiples of chunk_size */
+    uint32_t slot_size;     /* bytes of a slot, a multiple of chunk_size */
+    uint32_t chunk_size;    /* bytes erased at once in a slot, a multiple of write_unit */
+    uint32_t journal_at;    /* offset of the journal: two units */
+    uint32_t journal_unit;  /* bytes erased at once there, a multiple of 64 */
+    uint32_t unpacked_at;   /* offset of the region for unpacked weights, at a multiple of 16 */
+    uint32_t unpacked_size; /* its bytes, a multiple of unpacked_unit; 0: there is none */
+    uint32_t unpacked_unit; /* bytes erased at once there */
+    uint32_t write_unit;    /* bytes programmed at once: 1, 2, 4, 8, 16 or 32 */
     int (*erase)(void *context, uint32_t at, uint32_t size);
     int (*program)(void *context, uint32_t at, const uint8_t *bytes, uint32_t size);
     void *context; /* given to both */

@@ -1,7 +1,7 @@
-#include "hardtack/ht_huffman.h"
+/* Code tables: checked, and made into decoders. */
+#include <string.h>
 
-#include "ht_bit_reader.h"
-#include "ht_load.h"
+#include "ht_lut.h"
 
 static unsigned length_of(const uint8_t *lengths, unsigned index) {
     return ((unsigned)lengths[index / 2] >> (index % 2 * 4)) & 15u;
