@@ -146,8 +146,8 @@ static ht_status unpack_narrow(const ht_tensor *tensor, ht_span stored, uint8_t 
     return HT_OK;
 }
 
-/* narrow with a factor in front: each element is short of that times the sum of its row of the
- * weights. Sums wrap, which is defined for unsigned integers. */
+/* narrow with a factor in front: from each element that times the sum of its row of the weights
+ * is to be taken. Sums wrap, which is defined for unsigned integers. */
 static ht_status unpack_folded(const ht_tensor *tensor, ht_span stored, const ht_constant *before,
                                uint8_t *out) {
     const uint32_t elements = (uint32_t)tensor->elements;
@@ -167,7 +167,7 @@ static ht_status unpack_folded(const ht_tensor *tensor, ht_span stored, const ht
         for (uint32_t k = 0; k < row; k++) {
             sum += weight[k];
         }
-        const uint32_t all = (uint32_t)sum * factor + load32_le(out);
+        const uint32_t all = load32_le(out) - (uint32_t)sum * factor;
         memcpy(out, &all, 4); /* the machine is little-endian: ht_bundle_open has looked */
     }
     return HT_OK;

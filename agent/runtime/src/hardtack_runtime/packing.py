@@ -172,9 +172,9 @@ def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option
         found.append(_Option(Coding.NARROW, narrow))
     if before is not None and before.size % flat.size == 0:
         sums = row_sums(before, flat.size)
-        peak, zero = min((_peak(flat - zero * sums), zero) for zero in range(-128, 128))
+        peak, zero = min((_peak(flat + zero * sums), zero) for zero in range(-128, 128))
         if peak < 1 << 23:
-            found.append(_Option(Coding.FOLDED, _folded(flat - zero * sums, zero)))
+            found.append(_Option(Coding.FOLDED, _folded(flat + zero * sums, zero)))
     return found
 
 

@@ -269,12 +269,12 @@ def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> n
 
 
 def _unfold(row: _Row, stored: bytes, before: npt.NDArray[Any] | None) -> npt.NDArray[np.int32]:
-    """Add to each element its share of what the constant before it sums up to, modulo 2^32."""
+    """Take from each element its share of what the constant before it sums up to, modulo 2^32."""
     if not stored or before is None or before.dtype != np.int8 or before.size % row.elements:
         raise BundleError("HT212", row.where, "is folded with weights that are not before it")
     (zero,) = struct.unpack_from("<b", stored)
     rest = _widen(row.where, stored[1:], row.elements) if len(stored) > 1 else np.int32(0)
-    whole: npt.NDArray[np.int32] = (zero * row_sums(before, row.elements) + rest).astype(np.int32)
+    whole: npt.NDArray[np.int32] = (rest - zero * row_sums(before, row.elements)).astype(np.int32)
     return whole
 
 
