@@ -21,6 +21,8 @@ SMALLEST_LR = 0.01
 """Of the first learning rate, at the end of the cosine."""
 AIM = 0.97
 """Share of the size that is steered to, so that a small swing keeps the limit."""
+STEP_LR = 0.1
+"""Of the learning rate, for the steps: each moves all codes of a layer at once."""
 FASTEST = 1.12
 """Growth of the rate per epoch, at most: units that die of a sudden jump do not come back."""
 LATE = 0.6
@@ -40,31 +42,30 @@ class Course:
     """
 
     def __init__(
-        self,
-        model: ir.Model,
-        data: tuple[Tensor, Tensor],
-        options: TrainOptions,
-        sizer: Sizer,
-        teacher: ir.Model | None = None,
+        self, model: ir.Model, data: tuple[Tensor, Tensor], options: TrainOptions, sizer: Sizer
     ) -> None:
         samples, classes = data
         kept = len(samples) - min(options.held_out, len(samples) // 5)
         self.options, self.sizer = options, sizer
-        self.soft = None
-        if options.teacher:
-            self.soft = self._soft_answers(teacher or model, samples[:kept])
+        self.soft: Tensor | None = None
         self.module = GraphModule(model)
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
         self.judges = samples[kept:], classes[kept:]
         self.batch = min(options.batch, kept)
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=options.lr)
+        self.optimizer = torch.optim.Adam(self._groups(), lr=options.lr)
         self.random = torch.Generator().manual_seed(options.seed)
         self.rate = options.rate
         self.epochs: list[Epoch] = []
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the parameters with their share of the learning rate."""
+        steps = [grid.log_step for grid in self.module.all_grids()]
+        others = [p for p in self.module.parameters() if not any(p is step for step in steps)]
+        return [{"params": others, "share": 1.0}, {"params": steps, "share": STEP_LR}]
 
     def run_epoch(self) -> None:
         """Go through the samples once, measure, and steer."""
@@ -117,7 +118,7 @@ class Course:
         share = (len(self.epochs) + at / steps) / self.options.epochs
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.lr * max(SMALLEST_LR, cosine)
+            group["lr"] = group["share"] * self.options.lr * max(SMALLEST_LR, cosine)
         answers = self.module.logits(self._moved(self.samples[chosen]))
         loss = functional.cross_entropy(answers, self.classes[chosen])
         if self.soft is not None:
@@ -128,12 +129,12 @@ class Course:
         self.optimizer.step()
         return float(loss.detach())
 
-    def _soft_answers(self, teacher: ir.Model, samples: Tensor) -> Tensor:
-        """Return the teacher's soft answers to all samples as they are, unmoved."""
+    def listen(self, teacher: ir.Model) -> None:
+        """Follow the soft answers of a model to all samples as they are, unmoved."""
         module = GraphModule(teacher.clone(), exact=True)
         with torch.no_grad():
-            answers = [module.logits(some) for some in samples.split(JUDGED_AT_ONCE)]
-        return functional.softmax(torch.cat(answers) / self.options.temperature, -1)
+            answers = [module.logits(some) for some in self.samples.split(JUDGED_AT_ONCE)]
+        self.soft = functional.softmax(torch.cat(answers) / self.options.temperature, -1)
 
     def _follow(self, soft: Tensor, answers: Tensor) -> Tensor:
         """Return the distance to the teacher's soft answers (arXiv 1503.02531)."""

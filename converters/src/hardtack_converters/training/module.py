@@ -55,6 +55,8 @@ class GraphModule(nn.Module):
             return
         if node.op_type not in WEIGHTED and node.op_type not in _ADDITIVE:
             return
+        if node.op_type in WEIGHTED and index == 2 and not numbers.any():
+            return  # a bundle stores no bias of zeros, so it stays one
         name = f"p{len(self._names)}"
         self._names[value] = name
         tensor = torch.from_numpy(numbers.copy())

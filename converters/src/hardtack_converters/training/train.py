@@ -59,10 +59,11 @@ def train(
     torch.set_num_threads(1)  # sums over threads would give other bits on other machines
     try:
         course = Course(
-            model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer,
-            teacher,
-        )  # fmt: skip
+            model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer
+        )
         _check_batches(course, samples)
+        if options.teacher:
+            course.listen(model if teacher is None else teacher)
         identity = identity_of((model, teacher), samples, classes, options)
         if checkpoint is not None and checkpoint.exists():
             resume(course, checkpoint, identity)

@@ -165,3 +165,29 @@ def test_convert_keeps_the_codes_bit_by_bit(std: float) -> None:
         assert codes.shape[1] == 3 or any(
             one.shape == codes.shape and (one == codes).all() for one in alike
         )
+
+
+def test_a_bias_of_zeros_stays_one() -> None:
+    """A bundle stores none; a bias with anything in it is trained."""
+    nodes = [
+        node("Gemm", "x w b", "h", transB=1), node("Relu", "h", "r"),
+        node("Gemm", "r v c", "y", transB=1),
+    ]  # fmt: skip
+    numbers = {"w": draw(6, 5), "b": draw(6), "v": draw(4, 6), "c": draw(4)}
+    model = prepared(model_of(nodes, numbers, {"x": [1, 5]}, {"y": 2}))
+    assert len(GraphModule(model).others) == 2
+    for value in model.graph.initializers.values():
+        if value.shape == ir.Shape([6]):
+            value.const_value = ir.tensor(np.zeros(6, np.float32), name=value.name)
+    assert len(GraphModule(model).others) == 1
+
+
+def test_units_and_inputs_that_are_empty_cost_nothing() -> None:
+    """Four equal weights cost less in one row and in one column than spread over the tensor."""
+    grids = []
+    for places in ([0, 1, 2, 3], [0, 4, 8, 12], [0, 5, 10, 15]):
+        weights = torch.zeros(16)
+        weights[places] = 1.0
+        grids.append(float(Grid(weights.reshape(4, 4)).rate().detach()))
+    assert grids[0] == pytest.approx(grids[1])
+    assert grids[0] < grids[2]

@@ -79,6 +79,41 @@ train(digits.model(), *digits.samples(), FEW, digits.codes_bytes,
     assert weights_of(resumed.model) == weights_of(whole.model)
 
 
+def test_the_rate_grows_by_an_eighth_per_epoch_at_most() -> None:
+    x, y = digits.samples()
+    wanted = replace(FEW, epochs=6, size=60, rate=1e-6, teacher=0.0)
+    told: list[Epoch] = []
+    with pytest.raises(ModelImportError, match="kept to 60 bytes"):
+        train(
+            digits.model(), x, y, wanted, digits.codes_bytes,
+            progress=lambda epoch, _: told.append(epoch),
+        )  # fmt: skip
+    assert np.allclose([epoch.rate for epoch in told], 1e-6 * 1.12 ** np.arange(6))
+
+
+def test_a_teacher_may_be_another_model() -> None:
+    """One that takes every digit for the next one is believed where nothing else is listened to."""
+    x, y = digits.samples()
+    astray = replace(FEW, epochs=8, teacher=0.0)
+    wrong = train(digits.model(), x, (y + 1) % 10, astray, digits.codes_bytes)
+    options = replace(FEW, epochs=12, teacher=1.0, shift=0, rate=0.0)
+    taught = train(digits.model(), x, y, options, digits.codes_bytes, teacher=wrong.model)
+    assert taught.best.error > 0.5
+    alone = train(digits.model(), x, y, options, digits.codes_bytes)
+    assert alone.best.error < 0.2
+
+
+def test_a_checkpoint_of_another_teacher_is_refused(tmp_path: Path) -> None:
+    x, y = digits.samples()
+    checkpoint, once = tmp_path / "checkpoint", replace(FEW, epochs=1)
+    other = train(digits.model(), x, y, once, digits.codes_bytes, checkpoint=checkpoint)
+    with pytest.raises(ModelImportError, match="of another training"):
+        train(
+            digits.model(), x, y, once, digits.codes_bytes,
+            checkpoint=checkpoint, teacher=other.model,
+        )  # fmt: skip
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     x, y = digits.samples()
     checkpoint = tmp_path / "checkpoint"
