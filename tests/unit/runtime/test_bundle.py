@@ -284,6 +284,21 @@ def test_a_bias_is_stored_without_what_its_weights_say(peak: int, size: int) -> 
     assert np.array_equal(Interpreter(data).run(x)[0], Interpreter(raw).run(x)[0])
 
 
+def test_only_a_bias_behind_its_own_weights_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others' weights may not be in memory when it is unpacked, so no reader runs such a bundle."""
+    weights = np.arange(-60, 60, dtype=np.int8).reshape(12, 10)
+    program = _dense(5 * weights.sum(axis=1, dtype=np.int32), weights)
+    other = Tensor("other", (1, 1, 12, 10), weights[None, None])
+    tensors = (*program.tensors, other)
+    (op,) = program.ops
+    assert isinstance(op, FullyConnected)
+    far = replace(program, tensors=tensors, ops=(replace(op, weights=len(tensors) - 1),))
+    stored = unpack(pack(far, manifest_for(far), key=None)).stored
+    assert "folded" not in {one.coding.label for one in stored}
+    monkeypatch.setattr("hardtack_runtime.bundle._biases_behind_weights", lambda *_: {1})
+    assert _said(Interpreter, pack(far, manifest_for(far), key=None))
+
+
 @pytest.mark.parametrize("damage", ["no weights", "half a width", "no factor"])
 def test_a_folded_bias_that_does_not_fit_is_refused(damage: str) -> None:
     weights = np.arange(-60, 60, dtype=np.int8).reshape(12, 10)
