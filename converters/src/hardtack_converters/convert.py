@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import onnx_ir as ir
 
 from hardtack_converters import query
-from hardtack_converters.calibrate import Calibration, Method, Progress, calibrate
+from hardtack_converters.calibrate import Calibration, Method, calibrate
+from hardtack_converters.compress.bench import Bench, Measured
+from hardtack_converters.compress.run import compress
+from hardtack_converters.compress.settings import Pass
 from hardtack_converters.importers import Source, import_model, read_source, sniff
 from hardtack_converters.lower import Lowered, lower
 from hardtack_converters.passes import is_quantized, prepare
@@ -21,7 +25,7 @@ from hardtack_converters.passes.fold_normalisation import (
 from hardtack_converters.passes.strip_softmax import strip_softmax
 from hardtack_converters.quantize import quantize, quantized_values
 from hardtack_converters.ranges import Range
-from hardtack_converters.report import LayerRow, layer_rows
+from hardtack_converters.report import LayerRow, PassRow, layer_rows
 from hardtack_converters.samples import Data, Samples, load_samples
 from hardtack_runtime.errors import HardtackError, ModelImportError
 from hardtack_runtime.manifest import Manifest, PortSpec, Provenance
@@ -30,6 +34,10 @@ from hardtack_runtime.signing import SigningKey
 
 GOLDEN_SEEDS = (1, 2)
 """Inputs whose bits every device must reproduce."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, in all); stages are `compress` and `calibrate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,11 @@ class Options:
         method: How ranges follow from what samples show.
         percentile: Share of values kept by `percentile`.
         per_channel: One weight scale per output channel.
-        progress: Told (samples done, samples in all) while calibrating.
+        compress: Passes that make a float model smaller, in order.
+        max_drop: Share of right answers that those passes together may cost; None: any.
+        pack: Makes the bundle that they are measured by; None: `pack_model`, unsigned.
+        judge: Share of right answers of a conversion's bundle, on that many samples at most.
+        progress: Told how far it is.
     """
 
     name: str = "model"
@@ -68,7 +80,11 @@ class Options:
     method: Method = "min-max"
     percentile: float = 99.99
     per_channel: bool = True
-    progress: Progress | None = None
+    compress: tuple[Pass, ...] = ()
+    max_drop: float | None = None
+    pack: Callable[[Converted], bytes] | None = None
+    judge: Callable[[Converted, bytes, int | None], float] | None = None
+    progress: Progress = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +96,9 @@ class Converted:
         manifest: Its contract; `pack_model` fills in the model id.
         rows: One row per operator, for reports.
         quantized: The same model as standard QDQ ONNX, for other runtimes.
-        prepared: The float model that was quantised, raw inputs; None if it came quantised.
+        prepared: The float model before compression, raw inputs; None if it came quantised.
         passes: How many places each pass changed.
+        compressed: What each compression pass did.
         notices: What was done that the user may want to know.
     """
 
@@ -91,6 +108,7 @@ class Converted:
     quantized: ir.Model
     prepared: ir.Model | None
     passes: dict[str, int]
+    compressed: tuple[PassRow, ...]
     notices: tuple[str, ...]
 
 
@@ -116,18 +134,57 @@ def convert(model: Path | bytes, options: Options | None = None) -> Converted:
         if not passes["strip_softmax"]:
             notices.append("strip_softmax: no output is a softmax, so nothing was left out")
     if is_quantized(graph):
-        lowered, calibration, samples, prepared = lower(graph), None, None, None
-        lowered = _normalized_port(lowered, wanted)
-    else:
-        _fold_preprocessing(graph, wanted, passes, notices)
-        _refuse_unsupported(graph)
-        calibration, samples = _calibrated(graph, source, wanted, notices)
-        prepared = graph
-        graph = quantize(graph, calibration.ranges, per_channel=wanted.per_channel)
-        lowered = lower(graph)
+        if wanted.compress:
+            raise _too_late(source)
+        lowered = _normalized_port(lower(graph), wanted)
+        return _converted(wanted, source, lowered, graph, passes, notices)
+    _fold_preprocessing(graph, wanted, passes, notices)
+    _refuse_unsupported(graph)
+    samples = _samples(graph, source, wanted, notices)
+    bench = _bench(passes, source, wanted, samples)
+    compressed, rows = compress(graph, wanted.compress, bench, wanted.max_drop)
+    calibration = _calibrated(compressed, samples, wanted)
+    if calibration.settled:
+        notices.append(f"calibration: ranges settled after {calibration.samples} samples")
+    made = _quantized(compressed, calibration, wanted)
+    done = _converted(wanted, source, lower(made), made, passes, notices, calibration, samples)
+    return replace(done, prepared=graph, compressed=rows)
+
+
+def _converted(
+    wanted: Options,
+    source: Source,
+    lowered: Lowered,
+    graph: ir.Model,
+    passes: dict[str, int],
+    notices: Sequence[str] = (),
+    calibration: Calibration | None = None,
+    samples: Samples | None = None,
+) -> Converted:
     manifest = _manifest(wanted, lowered, source, passes, (calibration, samples))
     rows = layer_rows(lowered.program)
-    return Converted(lowered.program, manifest, rows, graph, prepared, passes, tuple(notices))
+    return Converted(lowered.program, manifest, rows, graph, None, passes, (), tuple(notices))
+
+
+def _bench(passes: dict[str, int], source: Source, wanted: Options, samples: Samples) -> Bench:
+    """Return what measures a float model on the road that the result will take."""
+    quiet = replace(wanted, progress=lambda *_: None)
+
+    def measure(model: ir.Model, limit: int | None) -> Measured:
+        calibration = _calibrated(model, samples, quiet)
+        made = _quantized(model, calibration, wanted)
+        found = _converted(wanted, source, lower(made), made, passes, (), calibration, samples)
+        bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
+        judged = wanted.judge and wanted.judge(found, bundle, limit)
+        return Measured(len(bundle), judged)
+
+    def quantized(model: ir.Model) -> ir.Model:
+        return _quantized(model, _calibrated(model, samples, quiet), wanted)
+
+    def progress(done: int, total: int) -> None:
+        wanted.progress("compress", done, total)
+
+    return Bench(samples, quantized, measure, progress)
 
 
 def pack_model(
@@ -223,9 +280,14 @@ def _normalized_port(lowered: Lowered, wanted: Options) -> Lowered:
     return lowered.with_first_input(port)
 
 
-def _calibrated(
-    graph: ir.Model, source: Source, wanted: Options, notices: list[str]
-) -> tuple[Calibration, Samples]:
+def _too_late(source: Source) -> ModelImportError:
+    return ModelImportError(
+        "HT230", source.name, "cannot be compressed: it came quantised",
+        "give the float model, or remove [[compress]]",
+    )  # fmt: skip
+
+
+def _samples(graph: ir.Model, source: Source, wanted: Options, notices: list[str]) -> Samples:
     if wanted.calibration is None:
         raise ModelImportError(
             "HT224", source.name, "it is a float model: its ranges must be observed on samples",
@@ -236,13 +298,18 @@ def _calibrated(
         wanted.calibration, shapes, key=wanted.calibration_key, limit=wanted.calibration_limit
     )
     notices.extend(samples.notices)
-    calibration = calibrate(
+    return samples
+
+
+def _calibrated(graph: ir.Model, samples: Samples, wanted: Options) -> Calibration:
+    return calibrate(
         graph, samples, method=wanted.method, percentile=wanted.percentile,
-        progress=wanted.progress,
+        progress=partial(wanted.progress, "calibrate"),
     )  # fmt: skip
-    if calibration.settled:
-        notices.append(f"calibration: ranges settled after {calibration.samples} samples")
-    return calibration, samples
+
+
+def _quantized(graph: ir.Model, calibration: Calibration, wanted: Options) -> ir.Model:
+    return quantize(graph, calibration.ranges, per_channel=wanted.per_channel)
 
 
 def _manifest(
