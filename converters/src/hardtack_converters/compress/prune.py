@@ -6,6 +6,10 @@ The least important are those of smallest magnitude (Han 2015, arXiv 1506.02626)
   all layers by LAMP (Lee 2021, arXiv 2010.07611). Smallest at the same accuracy.
 - `n:m`: n of every m weights along the input channels stay (2:4: Mishra 2021, arXiv 2104.08378).
 - `vector`: `size` weights in a row along the input channels go together.
+- `channel`: whole channels go (Li 2017, arXiv 1608.08710), with every weight that makes or reads
+  them; where a residual Add, a depthwise Conv or a concatenation ties channels, they go together
+  (Fang 2023, arXiv 2301.12900). Every kernel gets faster and the arena smaller; n:m and vector
+  patterns are for devices whose kernels know them, and cost more accuracy than single weights.
 
 Depthwise layers are left alone unless `layers` names them: they have few weights and need them.
 """
@@ -18,6 +22,7 @@ import onnx_ir as ir
 from hardtack_converters.compress.bench import Bench, Changed
 from hardtack_converters.compress.layers import chosen_layers, is_depthwise
 from hardtack_converters.compress.masks import Mask, block_masks, n_of_m_mask
+from hardtack_converters.compress.prune_channels import prune_channels
 from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
 
@@ -33,6 +38,8 @@ def prune(model: ir.Model, settings: Prune, bench: Bench | None = None) -> Chang
     Raises:
         ConfigError: HT110, a name in `layers` matches nothing; HT104, no bench.
     """
+    if settings.pattern == "channel":
+        return prune_channels(model, settings, bench)
     layers = chosen_layers(model, settings.layers, lambda layer: not is_depthwise(layer))
     masks = _masks([by_output(layer) for layer in layers], settings)
     changed = [zero_out(model.graph, *pair) for pair in zip(layers, masks, strict=True)]
