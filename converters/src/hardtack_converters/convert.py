@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -124,67 +124,95 @@ def convert(model: Path | bytes, options: Options | None = None) -> Converted:
         UnsupportedOpError: HT301..HT304, naming the node.
         ConfigError: HT104 a value that does not fit the model, HT105 a package is missing.
     """
-    wanted = options or Options()
-    source = read_source(model)
-    graph = import_model(source, wanted.input_shapes)
-    passes = prepare(graph)
-    notices: list[str] = []
-    if wanted.strip_softmax:
-        passes["strip_softmax"] = strip_softmax(graph)
-        if not passes["strip_softmax"]:
-            notices.append("strip_softmax: no output is a softmax, so nothing was left out")
+    job, graph = _begin(model, options or Options())
     if is_quantized(graph):
-        if wanted.compress:
-            raise _too_late(source)
-        lowered = _normalized_port(lower(graph), wanted)
-        return _converted(wanted, source, lowered, graph, passes, notices)
-    _fold_preprocessing(graph, wanted, passes, notices)
-    _refuse_unsupported(graph)
-    samples = _samples(graph, source, wanted, notices)
-    bench = _bench(passes, source, wanted, samples)
-    compressed, rows = compress(graph, wanted.compress, bench, wanted.max_drop)
-    calibration = _calibrated(compressed, samples, wanted)
+        if job.wanted.compress:
+            raise _too_late(job.source)
+        return _converted(job, _normalized_port(lower(graph), job.wanted), graph)
+    bench = _float_bench(job, graph)
+    compressed, rows = compress(graph, job.wanted.compress, bench, job.wanted.max_drop)
+    calibration = _calibrated(compressed, bench.samples, job.wanted)
     if calibration.settled:
-        notices.append(f"calibration: ranges settled after {calibration.samples} samples")
-    made = _quantized(compressed, calibration, wanted)
-    done = _converted(wanted, source, lower(made), made, passes, notices, calibration, samples)
+        job.notices.append(f"calibration: ranges settled after {calibration.samples} samples")
+    done = _quantized(job, compressed, calibration, bench.samples)
     return replace(done, prepared=graph, compressed=rows)
 
 
+def open_bench(model: Path | bytes, options: Options) -> tuple[ir.Model, Bench]:
+    """Return the float graph that compression passes are given, and what measures it.
+
+    Raises:
+        As `convert`.
+    """
+    job, graph = _begin(model, options)
+    if is_quantized(graph):
+        raise _too_late(job.source)
+    return graph, _float_bench(job, graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A conversion under way: what is asked, of which file, and what was done so far."""
+
+    wanted: Options
+    source: Source
+    passes: dict[str, int]
+    notices: list[str]
+
+
+def _begin(model: Path | bytes, wanted: Options) -> tuple[_Job, ir.Model]:
+    """Import and prepare a model."""
+    source = read_source(model)
+    graph = import_model(source, wanted.input_shapes)
+    job = _Job(wanted, source, prepare(graph), [])
+    if wanted.strip_softmax:
+        job.passes["strip_softmax"] = strip_softmax(graph)
+        if not job.passes["strip_softmax"]:
+            job.notices.append("strip_softmax: no output is a softmax, so nothing was left out")
+    return job, graph
+
+
+def _float_bench(job: _Job, graph: ir.Model) -> Bench:
+    """Let a float graph take raw inputs, and return what measures it and what comes of it."""
+    _fold_preprocessing(graph, job)
+    _refuse_unsupported(graph)
+    samples = _samples(graph, job)
+    wanted = replace(job.wanted, progress=lambda *_: None)
+
+    def built(model: ir.Model) -> Converted:
+        return _quantized(job, model, _calibrated(model, samples, wanted), samples)
+
+    def measure(model: ir.Model) -> Measured:
+        found = built(model)
+        bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
+        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, None))
+
+    def accuracy(model: ir.Model, limit: int) -> float | None:
+        found = built(model)
+        return wanted.judge and wanted.judge(found, pack_model(found, None), limit)
+
+    return Bench(
+        samples, lambda model: built(model).quantized, measure, accuracy,
+        partial(job.wanted.progress, "compress"),
+    )  # fmt: skip
+
+
+def _quantized(job: _Job, model: ir.Model, calibration: Calibration, samples: Samples) -> Converted:
+    made = quantize(model, calibration.ranges, per_channel=job.wanted.per_channel)
+    return _converted(job, lower(made), made, calibration, samples)
+
+
 def _converted(
-    wanted: Options,
-    source: Source,
+    job: _Job,
     lowered: Lowered,
     graph: ir.Model,
-    passes: dict[str, int],
-    notices: Sequence[str] = (),
     calibration: Calibration | None = None,
     samples: Samples | None = None,
 ) -> Converted:
-    manifest = _manifest(wanted, lowered, source, passes, (calibration, samples))
+    manifest = _manifest(job, lowered, (calibration, samples))
     rows = layer_rows(lowered.program)
-    return Converted(lowered.program, manifest, rows, graph, None, passes, (), tuple(notices))
-
-
-def _bench(passes: dict[str, int], source: Source, wanted: Options, samples: Samples) -> Bench:
-    """Return what measures a float model on the road that the result will take."""
-    quiet = replace(wanted, progress=lambda *_: None)
-
-    def measure(model: ir.Model, limit: int | None) -> Measured:
-        calibration = _calibrated(model, samples, quiet)
-        made = _quantized(model, calibration, wanted)
-        found = _converted(wanted, source, lower(made), made, passes, (), calibration, samples)
-        bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
-        judged = wanted.judge and wanted.judge(found, bundle, limit)
-        return Measured(len(bundle), judged)
-
-    def quantized(model: ir.Model) -> ir.Model:
-        return _quantized(model, _calibrated(model, samples, quiet), wanted)
-
-    def progress(done: int, total: int) -> None:
-        wanted.progress("compress", done, total)
-
-    return Bench(samples, quantized, measure, progress)
+    notices = tuple(job.notices)
+    return Converted(lowered.program, manifest, rows, graph, None, job.passes, (), notices)
 
 
 def pack_model(
@@ -262,15 +290,14 @@ def _unknown_operators(source: Source) -> tuple[HardtackError, ...]:
     return onnx.unknown_operators(onnx.parse_onnx(source))
 
 
-def _fold_preprocessing(
-    graph: ir.Model, wanted: Options, passes: dict[str, int], notices: list[str]
-) -> None:
+def _fold_preprocessing(graph: ir.Model, job: _Job) -> None:
+    wanted = job.wanted
     if wanted.mean is None and wanted.std is None:
         return
     how = fold_normalisation(graph, wanted.mean or (0.0,), wanted.std or (1.0,))
-    passes["fold_normalisation"] = 1
+    job.passes["fold_normalisation"] = 1
     if how != "folded":
-        notices.append(f"normalize: the first layer pads, so it became: {how}")
+        job.notices.append(f"normalize: the first layer pads, so it became: {how}")
 
 
 def _normalized_port(lowered: Lowered, wanted: Options) -> Lowered:
@@ -287,17 +314,18 @@ def _too_late(source: Source) -> ModelImportError:
     )  # fmt: skip
 
 
-def _samples(graph: ir.Model, source: Source, wanted: Options, notices: list[str]) -> Samples:
+def _samples(graph: ir.Model, job: _Job) -> Samples:
+    wanted = job.wanted
     if wanted.calibration is None:
         raise ModelImportError(
-            "HT224", source.name, "it is a float model: its ranges must be observed on samples",
+            "HT224", job.source.name, "it is a float model: its ranges must be observed on samples",
             'give some in deploy.toml, [data] calibrate = { path = "samples.npz" }',
         )  # fmt: skip
     shapes = {str(value.name): query.shape_of(value) for value in graph.graph.inputs}
     samples = load_samples(
         wanted.calibration, shapes, key=wanted.calibration_key, limit=wanted.calibration_limit
     )
-    notices.extend(samples.notices)
+    job.notices.extend(samples.notices)
     return samples
 
 
@@ -308,18 +336,10 @@ def _calibrated(graph: ir.Model, samples: Samples, wanted: Options) -> Calibrati
     )  # fmt: skip
 
 
-def _quantized(graph: ir.Model, calibration: Calibration, wanted: Options) -> ir.Model:
-    return quantize(graph, calibration.ranges, per_channel=wanted.per_channel)
-
-
 def _manifest(
-    wanted: Options,
-    lowered: Lowered,
-    source: Source,
-    passes: dict[str, int],
-    observed: tuple[Calibration | None, Samples | None],
+    job: _Job, lowered: Lowered, observed: tuple[Calibration | None, Samples | None]
 ) -> Manifest:
-    program = lowered.program
+    wanted, program = job.wanted, lowered.program
     width = lowered.output_shapes[0][-1] if lowered.output_shapes[0] else 1
     if wanted.labels and len(wanted.labels) != width:
         raise ModelImportError(
@@ -340,11 +360,11 @@ def _manifest(
             "labels": wanted.labels,
             "task": wanted.task,
             "preprocessing": tuple(steps),
-            "softmax_stripped": bool(passes.get("strip_softmax")),
+            "softmax_stripped": bool(job.passes.get("strip_softmax")),
             "layers": program.layers,
             "provenance": Provenance(
-                source_sha256=source.sha256,
-                source_format=sniff(source),
+                source_sha256=job.source.sha256,
+                source_format=sniff(job.source),
                 tool_version=_tool_version(),
                 calibration_samples=calibration.samples if calibration else 0,
                 calibration_sha256=samples.sha256 if samples else "",

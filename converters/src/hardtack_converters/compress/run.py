@@ -46,14 +46,14 @@ def compress(
     """
     if not passes:
         return model, ()
-    first = before = bench.measure(model, None)
+    first = before = bench.measure(model)
     rows: list[PassRow] = []
     for index, wanted in enumerate(passes):
         started = time.monotonic()
         draft = model.clone()
         changed = _apply(draft, wanted, _part(bench, index, len(passes)), index)
         drop_dead(draft)
-        after = bench.measure(draft, None)
+        after = bench.measure(draft)
         harm = _harm(wanted, changed, (first, before, after), max_drop)
         rows.append(
             PassRow(

@@ -53,7 +53,7 @@ class Prune(Pass):
     sensitivity: bool = False
     """Let each layer lose what it can spare, measured first on [data] evaluate."""
     samples: int = Field(default=500, gt=0)
-    """Evaluation samples that sensitivity is measured on."""
+    """Evaluation samples that sensitivity is measured on, at most."""
 
     @property
     def share(self) -> float:
@@ -73,8 +73,9 @@ class Prune(Pass):
         said = [self.sparsity is not None, self.ratio is not None, self.kept_of is not None]
         if sum(said) != 1:
             raise ValueError("say how much goes once: sparsity, ratio, or a pattern n:m")
-        if self.sensitivity and (self.kept_of is not None or self.scope == "global"):
-            raise ValueError("sensitivity chooses the share of each layer: not with n:m or global")
+        fits = self.pattern in ("unstructured", "vector") and self.scope == "layer"
+        if self.sensitivity and not fits:
+            raise ValueError("sensitivity chooses shares of layers: not for n:m, channel, global")
         return self
 
 

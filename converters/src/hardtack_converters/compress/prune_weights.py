@@ -1,0 +1,64 @@
+"""Single weights, n of m, and vectors: zeros in tensors that keep their shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from hardtack_converters.compress.layers import chosen_layers, is_depthwise, layer_name
+from hardtack_converters.compress.masks import Mask, block_masks, n_of_m_mask
+from hardtack_converters.compress.settings import Prune
+from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
+
+
+def prunable(model: ir.Model, settings: Prune) -> list[Linear]:
+    """Return the layers that settings name; by default all but depthwise ones.
+
+    Raises:
+        ConfigError: HT110, a name in `layers` matches nothing.
+    """
+    return chosen_layers(model, settings.layers, lambda layer: not is_depthwise(layer))
+
+
+def by_output(layer: Linear) -> FloatArray:
+    """Return the weights as [outputs, inputs, ...]."""
+    return np.moveaxis(layer.weights, layer.out_axis, 0)
+
+
+def zero_weights(
+    model: ir.Model, settings: Prune, shares: Mapping[str, float] | None = None
+) -> int:
+    """Zero the least important weights; return how many layers have other weights now.
+
+    Args:
+        model: Changed in place.
+        settings: What goes.
+        shares: Share that goes by name of the layer; None: what the settings say of all.
+    """
+    layers = prunable(model, settings)
+    if shares is None:
+        masks = _masks([by_output(layer) for layer in layers], settings, settings.share)
+    else:
+        layers = [layer for layer in layers if layer_name(layer.node) in shares]
+        masks = [
+            _masks([by_output(layer)], settings, shares[layer_name(layer.node)])[0]
+            for layer in layers
+        ]
+    changed = 0
+    for layer, mask in zip(layers, masks, strict=True):
+        kept = np.moveaxis(mask, 0, layer.out_axis)
+        if layer.weights[~kept].any():
+            set_linear(model.graph, layer, np.where(kept, layer.weights, 0), layer.bias)
+            changed += 1
+    return changed
+
+
+def _masks(tensors: list[FloatArray], settings: Prune, share: float) -> list[Mask]:
+    if settings.kept_of is not None:
+        return [n_of_m_mask(tensor, *settings.kept_of) for tensor in tensors]
+    return block_masks(
+        tensors, share, size=settings.size if settings.pattern == "vector" else 1,
+        together=settings.scope == "global",
+    )  # fmt: skip
