@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 
 from benchmarks.harness import DATA, Report, run
-from hardtack_converters.compress.settings import Pass, Prune
+from hardtack_converters.compress.settings import Pass, Prune, Share
 from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_runtime.interpreter import Interpreter
 from tests.conformance.models.nets import lenet5, model_of, node, read_state
@@ -29,6 +29,8 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "prune_80_global": (Prune(sparsity=0.8, scope="global"),),
     "prune_2:4": (Prune(pattern="2:4"),),
     "prune_vector_50": (Prune(sparsity=0.5, pattern="vector"),),
+    "share_5": (Share(bits=5),),
+    "prune_80_share_4": (Prune(sparsity=0.8, scope="global"), Share(bits=4)),
     "prune_channel_20": (Prune(sparsity=0.2, pattern="channel"),),
 }
 """Passes by the name of their row."""

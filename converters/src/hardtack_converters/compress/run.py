@@ -11,13 +11,14 @@ import onnx_ir as ir
 
 from hardtack_converters.compress.bench import Bench, Changed, Measured
 from hardtack_converters.compress.prune import prune
-from hardtack_converters.compress.settings import Pass, Prune
+from hardtack_converters.compress.settings import Pass, Prune, Share
+from hardtack_converters.compress.share import share
 from hardtack_converters.passes.drop_dead import drop_dead
 from hardtack_converters.report import PassRow
 from hardtack_runtime.errors import ConfigError, GateError
 
 Apply = Callable[[ir.Model, Any, Bench], Changed]
-PASSES: dict[type[Pass], Apply] = {Prune: prune}
+PASSES: dict[type[Pass], Apply] = {Prune: prune, Share: share}
 """Each pass by its settings; it changes the model in place."""
 FOR_ACCURACY: tuple[type[Pass], ...] = ()
 """Passes that may make the bundle larger, as long as they cost no accuracy."""
