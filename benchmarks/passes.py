@@ -17,7 +17,14 @@ import numpy.typing as npt
 import onnx
 
 from benchmarks.harness import DATA, Report, run
-from hardtack_converters.compress.settings import Pass, Prune, Share
+from hardtack_converters.compress.settings import (
+    BiasCorrection,
+    Equalise,
+    Factorise,
+    Pass,
+    Prune,
+    Share,
+)
 from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_runtime.interpreter import Interpreter
 from tests.conformance.models.nets import lenet5, model_of, node, read_state
@@ -31,6 +38,11 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "prune_vector_50": (Prune(sparsity=0.5, pattern="vector"),),
     "share_5": (Share(bits=5),),
     "prune_80_share_4": (Prune(sparsity=0.8, scope="global"), Share(bits=4)),
+    "factorise_dense_50": (Factorise(budget=0.5),),
+    "bottleneck_70": (Factorise(kind="bottleneck", budget=0.7),),
+    "equalise": (Equalise(),),
+    "bias_correction": (BiasCorrection(),),
+    "equalise_bias_correction": (Equalise(), BiasCorrection()),
     "prune_channel_20": (Prune(sparsity=0.2, pattern="channel"),),
 }
 """Passes by the name of their row."""

@@ -69,7 +69,7 @@ def _points(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     totals = np.bincount(bins, sizes)
     sums = np.bincount(bins, sizes * distinct)
     filled = totals > 0
-    return sums[filled] / totals[filled], totals[filled]
+    return sums[filled] / totals[filled], totals[filled].astype(np.float64)
 
 
 def _partition(points: FloatArray, sizes: FloatArray, count: int) -> IntArray:
@@ -108,9 +108,8 @@ def _next_row(
     """
     points = len(before) - 1
     best, choice = np.full(points + 1, np.inf), np.zeros(points + 1, np.int64)
-    todo = [
-        (np.array([clusters]), np.array([points]), np.array([clusters - 1]), np.array([points - 1]))
-    ]
+    bounds = (clusters, points, clusters - 1, points - 1)
+    todo = [tuple(np.array([bound]) for bound in bounds)]
     while todo:
         low, high, least, most = todo.pop()
         middle = (low + high) // 2

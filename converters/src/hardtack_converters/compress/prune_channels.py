@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from hardtack_converters.compress.activations import input_means
 from hardtack_converters.compress.bench import Bench, Changed
 from hardtack_converters.compress.layers import chosen_layers
-from hardtack_converters.compress.means import input_means
 from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.channels import Channels, IntArray, Layer, channels_of
 from hardtack_converters.passes.drop_dead import drop_dead

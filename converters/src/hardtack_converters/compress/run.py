@@ -10,17 +10,33 @@ from typing import Any
 import onnx_ir as ir
 
 from hardtack_converters.compress.bench import Bench, Changed, Measured
+from hardtack_converters.compress.bias_correction import bias_correction
+from hardtack_converters.compress.equalise import equalise
+from hardtack_converters.compress.factorise import factorise
 from hardtack_converters.compress.prune import prune
-from hardtack_converters.compress.settings import Pass, Prune, Share
+from hardtack_converters.compress.settings import (
+    BiasCorrection,
+    Equalise,
+    Factorise,
+    Pass,
+    Prune,
+    Share,
+)
 from hardtack_converters.compress.share import share
 from hardtack_converters.passes.drop_dead import drop_dead
 from hardtack_converters.report import PassRow
 from hardtack_runtime.errors import ConfigError, GateError
 
 Apply = Callable[[ir.Model, Any, Bench], Changed]
-PASSES: dict[type[Pass], Apply] = {Prune: prune, Share: share}
+PASSES: dict[type[Pass], Apply] = {
+    Prune: prune,
+    Share: share,
+    Factorise: factorise,
+    Equalise: equalise,
+    BiasCorrection: bias_correction,
+}
 """Each pass by its settings; it changes the model in place."""
-FOR_ACCURACY: tuple[type[Pass], ...] = ()
+FOR_ACCURACY: tuple[type[Pass], ...] = (Equalise, BiasCorrection)
 """Passes that may make the bundle larger, as long as they cost no accuracy."""
 
 
