@@ -134,6 +134,30 @@ class TrainingSamples(Samples):
     max: int = Field(default=1_000_000, gt=0)
 
 
+def _shares_as_numbers(tables: Any) -> Any:
+    return [_shares_in(table) for table in tables] if isinstance(tables, list) else tables
+
+
+def _shares_in(table: Any) -> Any:
+    """Read shares written as "80 %"; what is no share stays for the schema to refuse."""
+    if not isinstance(table, dict):
+        return table
+    return {key: _number(value) for key, value in table.items()}
+
+
+def _number(value: Any) -> Any:
+    try:
+        return parse_share(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _trainable(settings: Prune | None) -> Prune | None:
+    if settings is not None and (settings.sensitivity or settings.pattern == "channel"):
+        raise ValueError("training knows no sensitivity and no channels: [[compress]] does")
+    return settings
+
+
 class Train(_Strict):
     """Training of a float classifier with the bundle's size in the loss, by `hardtack train`."""
 
@@ -156,6 +180,8 @@ class Train(_Strict):
     """Pixels by which pictures are moved at random, each way."""
     seed: int = Field(default=0, ge=0)
     """Of everything random: the same seed gives the same model."""
+    prune: Annotated[Prune | None, BeforeValidator(_shares_in), AfterValidator(_trainable)] = None
+    """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
 
 
 class Gates(_Strict):
@@ -164,23 +190,6 @@ class Gates(_Strict):
     size: Size | None = None
     max_drop: Share | None = None
     """Accuracy that int8 may lose against the float model on [data] evaluate."""
-
-
-def _shares_as_numbers(tables: Any) -> Any:
-    """Read shares written as "80 %"; what is no share stays for the schema to refuse."""
-    if not isinstance(tables, list):
-        return tables
-    return [
-        {key: _number(value) for key, value in table.items()} if isinstance(table, dict) else table
-        for table in tables
-    ]
-
-
-def _number(value: Any) -> Any:
-    try:
-        return parse_share(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 class Target(_Strict):

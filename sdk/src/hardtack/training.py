@@ -88,7 +88,7 @@ def train_model(
         TrainOptions(
             epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
             teacher=wanted.teacher, temperature=wanted.temperature, shift=wanted.shift,
-            seed=wanted.seed,
+            seed=wanted.seed, prune=wanted.prune,
         ),
         bundle_sizer(options, lambda converted: largest_bundle(config, converted)),
         checkpoint=checkpoint, progress=progress,
