@@ -23,6 +23,7 @@ from hardtack_converters.compress.settings import (
     Factorise,
     Pass,
     Prune,
+    Round,
     Share,
 )
 from hardtack_converters.convert import Converted, Options, convert, pack_model
@@ -33,19 +34,23 @@ Array = npt.NDArray[Any]
 
 RECIPES: dict[str, tuple[Pass, ...]] = {
     "prune_50": (Prune(sparsity=0.5),),
+    "prune_50_plain": (Prune(sparsity=0.5, reconstruct=False),),
+    "prune_50_sensitivity": (Prune(sparsity=0.5, sensitivity=True),),
     "prune_80_global": (Prune(sparsity=0.8, scope="global"),),
     "prune_2:4": (Prune(pattern="2:4"),),
     "prune_vector_50": (Prune(sparsity=0.5, pattern="vector"),),
+    "prune_channel_10": (Prune(sparsity=0.1, pattern="channel"),),
     "share_5": (Share(bits=5),),
+    "share_4": (Share(bits=4),),
     "prune_80_share_4": (Prune(sparsity=0.8, scope="global"), Share(bits=4)),
     "factorise_dense_50": (Factorise(budget=0.5),),
-    "bottleneck_70": (Factorise(kind="bottleneck", budget=0.7),),
+    "bottleneck_80": (Factorise(kind="bottleneck", budget=0.8),),
     "equalise": (Equalise(),),
     "bias_correction": (BiasCorrection(),),
-    "equalise_bias_correction": (Equalise(), BiasCorrection()),
-    "prune_channel_20": (Prune(sparsity=0.2, pattern="channel"),),
+    "round": (Round(),),
 }
 """Passes by the name of their row."""
+QUICK = ("prune_50", "share_5", "bias_correction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ def measure(report: Report, quick: bool) -> None:
     for name, subject in _subjects(quick):
         before: float | None = None
         for recipe, passes in RECIPES.items():
+            if quick and recipe not in QUICK:
+                continue
             rows = _converted(subject, passes).compressed
             if before is None:
                 report.add(f"{name}.bytes", rows[0].bytes_before)

@@ -67,13 +67,27 @@ def _reduced(
     reduce: Callable[[FloatArray, tuple[int, ...]], FloatArray],
 ) -> Iterator[tuple[str, FloatArray]]:
     """Yield each value of each sample, reduced to its second axis."""
+    for values in sample_values(model, names, samples, limit):
+        for name, value in values.items():
+            yield name, reduce(value, tuple(axis for axis in range(value.ndim) if axis != 1))
+
+
+def sample_values(
+    model: ir.Model, names: Sequence[str], samples: Samples, limit: int
+) -> Iterator[dict[str, FloatArray]]:
+    """Yield the values of some names for each sample, float64, those of inputs included.
+
+    Args:
+        model: Standard ONNX, float or QDQ.
+        names: Of values.
+        samples: What to feed it.
+        limit: Samples used, at most.
+    """
     names = list(dict.fromkeys(names))
-    session = open_session(model, names)
+    wanted = [name for name in names if name not in samples.arrays]
+    session = open_session(model, wanted)
     for index in range(min(limit, samples.count)):
         feeds = {name: array[index] for name, array in samples.arrays.items()}
-        wanted = [name for name in names if name not in feeds]
         results = session.run(wanted, feeds) if wanted else []
         values = feeds | dict(zip(wanted, results, strict=True))
-        for name in names:
-            value = np.asarray(values[name], np.float64)
-            yield name, reduce(value, tuple(axis for axis in range(value.ndim) if axis != 1))
+        yield {name: np.asarray(values[name], np.float64) for name in names}

@@ -1,12 +1,14 @@
 """A layer as two of lower rank: fewer weights and fewer multiplications.
 
-The best factors of a given rank are those of the singular value decomposition.
+The best factors of a given rank are those of the singular value decomposition: of the weights, or,
+with calibration samples, of the weights times the root of the second moment of what they weigh, so
+that it is the outputs which stay (Zhang 2015, arXiv 1505.06798). `separable` looks at weights only.
 
 - `dense`: y = W x is U (V x), for Gemm layers (Denton 2014, arXiv 1404.0736).
 - `separable`: an N x N Conv is an N x 1 and a 1 x N one (Jaderberg 2014, arXiv 1405.3866).
 - `bottleneck`: a Conv is one with fewer outputs, and a 1 x 1 one (Zhang 2015, arXiv 1505.06798).
 
-The rank is said by `energy`, the share of the squared weights that is kept, or by `budget`, the
+The rank is said by `energy`, the share of the squared outputs that is kept, or by `budget`, the
 share of the weights that is left. A layer that would not get smaller stays as it is. Every factor
 has an activation of its own that is rounded to int8, so prefer few large layers.
 """
@@ -20,8 +22,10 @@ import numpy as np
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.compress.activations import SAMPLES
 from hardtack_converters.compress.bench import Bench, Changed
-from hardtack_converters.compress.layers import chosen_layers, layer_name
+from hardtack_converters.compress.layers import chosen_layers, layer_name, weighted_layers
+from hardtack_converters.compress.reconstruct import damped, input_moments
 from hardtack_converters.compress.settings import Factorise
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
 
@@ -44,21 +48,28 @@ class Factors:
         return self.first.size + self.second.size
 
 
-def factorise(model: ir.Model, settings: Factorise, _bench: Bench | None = None) -> Changed:
+def factorise(model: ir.Model, settings: Factorise, bench: Bench | None = None) -> Changed:
     """Replace layers by two of lower rank, where that has fewer weights.
 
     Args:
         model: Prepared float model, changed in place.
         settings: Kind and rank.
+        bench: Samples; without any, weights are approximated and not outputs.
 
     Raises:
         ConfigError: HT110, a name in `layers` matches nothing.
     """
     changed, before, after, refused = 0, 0, 0, 0
+    source = model.clone()
+    originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
     for layer in chosen_layers(model, settings.layers):
         if not _suits(layer, settings.kind):
             continue
-        factors = factors_of(layer, settings)
+        moment = None
+        if bench is not None and settings.kind != "separable":
+            original = originals[layer_name(layer.node)]
+            (moment,) = input_moments(source, original, bench.samples, SAMPLES)
+        factors = factors_of(layer, settings, moment)
         if factors is None:
             refused += 1
             continue
@@ -81,15 +92,27 @@ def _suits(layer: Linear, kind: str) -> bool:
     return plain and len(shape) == 4 and min(shape[2:]) > 1
 
 
-def factors_of(layer: Linear, settings: Factorise) -> Factors | None:
-    """Return the factors that settings ask for; None where they would have no fewer weights."""
+def factors_of(
+    layer: Linear, settings: Factorise, moment: FloatArray | None = None
+) -> Factors | None:
+    """Return the factors that settings ask for; None where they would have no fewer weights.
+
+    Args:
+        layer: Gemm, or Conv of one group.
+        settings: Kind and rank.
+        moment: Of what the weights of an output multiply [columns, columns]; None: like noise.
+    """
     weights = np.moveaxis(layer.weights, layer.out_axis, 0)
     outputs, inputs, *window = weights.shape
     separable = settings.kind == "separable"
     matrix = weights.reshape(outputs, -1)
     if separable:  # rows are (output, column), columns are (input, row)
         matrix = weights.transpose(0, 3, 1, 2).reshape(outputs * window[1], inputs * window[0])
-    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+    root_moment = None if moment is None else np.linalg.cholesky(damped(moment))
+    seen = matrix if root_moment is None else matrix @ root_moment
+    left, sizes, right = np.linalg.svd(seen, full_matrices=False)
+    if root_moment is not None:
+        right = np.linalg.solve(root_moment.T, right.T).T
     rank = _rank(sizes, sum(matrix.shape), weights.size, settings)
     if rank < 1 or rank * sum(matrix.shape) >= weights.size:
         return None

@@ -11,6 +11,10 @@ The least important are those of smallest magnitude (Han 2015, arXiv 1506.02626)
   (Fang 2023, arXiv 2301.12900). Every kernel gets faster and the arena smaller; n:m and vector
   patterns are for devices whose kernels know them, and cost more accuracy than single weights.
 
+With `reconstruct`, the weights that are left change so that each layer's outputs on calibration
+samples stay as they can (Frantar 2023, arXiv 2301.00774); with `channel`, biases take in the mean
+of what went.
+
 `sensitivity = true` prunes each layer alone to several sparsities first and judges the int8 model
 every time (`hardtack sensitivity` shows the table); the layers then lose different shares that
 come to the one asked for at the least sum of costs (as Han 2015 does by hand). The samples that
@@ -37,7 +41,7 @@ def prune(model: ir.Model, settings: Prune, bench: Bench | None = None) -> Chang
     Args:
         model: Prepared float model, changed in place.
         settings: What goes.
-        bench: Needed by `sensitivity`; without it `channel` does not correct biases.
+        bench: Needed by `sensitivity`; without it nothing makes up for what goes.
 
     Raises:
         ConfigError: HT110, a name in `layers` matches nothing; HT104, no bench.
@@ -48,7 +52,8 @@ def prune(model: ir.Model, settings: Prune, bench: Bench | None = None) -> Chang
     if settings.sensitivity:
         found = measure_sensitivity(model, settings, needed(bench, "prune"))
         shares = shares_for(found, settings.share)
-    changed = zero_weights(model, settings, shares)
+    samples = bench.samples if bench is not None and settings.reconstruct else None
+    changed = zero_weights(model, settings, shares, samples)
     after = prunable(model, settings)
     total = sum(layer.weights.size for layer in after)
     zeros = total - sum(int(np.count_nonzero(layer.weights)) for layer in after)

@@ -40,7 +40,8 @@ def prune_channels(model: ir.Model, settings: Prune, bench: Bench | None) -> Cha
         gone = _least_of_all(families, scores, settings.share)
     else:
         gone = {c for f in families.values() for c in _least(f, scores, settings.share)}
-    means = {} if bench is None else input_means(model, bench.samples)
+    samples = bench.samples if bench is not None and settings.reconstruct else None
+    means = {} if samples is None else input_means(model, samples)
     for layer in found.layers:
         if not layer.depthwise:
             _forget(model.graph, layer, np.isin(layer.read, list(gone)), means)

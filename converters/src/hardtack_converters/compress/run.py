@@ -14,12 +14,14 @@ from hardtack_converters.compress.bias_correction import bias_correction
 from hardtack_converters.compress.equalise import equalise
 from hardtack_converters.compress.factorise import factorise
 from hardtack_converters.compress.prune import prune
+from hardtack_converters.compress.round import round_weights
 from hardtack_converters.compress.settings import (
     BiasCorrection,
     Equalise,
     Factorise,
     Pass,
     Prune,
+    Round,
     Share,
 )
 from hardtack_converters.compress.share import share
@@ -34,9 +36,10 @@ PASSES: dict[type[Pass], Apply] = {
     Factorise: factorise,
     Equalise: equalise,
     BiasCorrection: bias_correction,
+    Round: round_weights,
 }
 """Each pass by its settings; it changes the model in place."""
-FOR_ACCURACY: tuple[type[Pass], ...] = (Equalise, BiasCorrection)
+FOR_ACCURACY: tuple[type[Pass], ...] = (Equalise, BiasCorrection, Round)
 """Passes that may make the bundle larger, as long as they cost no accuracy."""
 
 

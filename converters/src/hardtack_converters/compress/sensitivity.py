@@ -34,7 +34,7 @@ class Sensitivity:
         weights: How many each has.
         levels: Sparsities tried.
         accuracy: [layers, levels], with only that layer pruned.
-        lost: [layers, levels], share of the layer's squared weights that went.
+        lost: [layers, levels], share of the layer's squared weights that is not there any more.
         unpruned: Accuracy before.
     """
 
@@ -67,13 +67,14 @@ def measure_sensitivity(
             "HT104", "sensitivity", "there is nothing to measure accuracy on",
             'add [data] evaluate = { path = "test.npz" }, samples with their classes',
         )  # fmt: skip
+    samples = bench.samples if settings.reconstruct else None
     names = [layer_name(layer.node) for layer in layers]
     accuracy, lost = np.zeros((len(names), len(levels))), np.zeros((len(names), len(levels)))
     for row, name in enumerate(names):
         before = float((layers[row].weights ** 2).sum()) or 1.0
         for column, level in enumerate(levels):
             draft = model.clone()
-            zero_weights(draft, settings, {name: level})
+            zero_weights(draft, settings, {name: level}, samples)
             after = prunable(draft, settings)[row]
             lost[row, column] = 1 - float((after.weights**2).sum()) / before
             drop_dead(draft)

@@ -52,6 +52,8 @@ class Prune(Pass):
     """`layer`: each layer loses the same share; `global`: the least important go, wherever."""
     sensitivity: bool = False
     """Let each layer lose what it can spare, measured first on [data] evaluate."""
+    reconstruct: bool = True
+    """Let what is left make up for what goes, on calibration samples."""
     samples: int = Field(default=500, gt=0)
     """Evaluation samples that sensitivity is measured on, at most."""
 
@@ -94,7 +96,7 @@ class Factorise(Pass):
     kind: Literal["dense", "separable", "bottleneck"] = "dense"
     """Which layers, and into what: see above."""
     energy: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The smallest rank that keeps this share of the squared weights."""
+    """The smallest rank that keeps this share of the squared outputs (`separable`: weights)."""
     budget: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The largest rank whose weights are at most this share of the layer's."""
 
