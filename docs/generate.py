@@ -2,15 +2,18 @@
 
 `docs/cli.md` from the command line's own help, `docs/deploy.md` from the schema,
 `docs/errors.md` from the pages of the error codes, `docs/operators.md` from SPEC and program,
-`docs/benchmarks.md` from saved results. With --check it writes nothing and fails when a page
-is stale.
+`docs/benchmarks.md` from saved results,
+`docs/compression/` from the passes and their settings. With --check it writes nothing and fails
+when a page is stale.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from pydantic_core import PydanticUndefined
 from hardtack import config
 from hardtack.cli.help import page_names
 from hardtack.cli.main import VERBS, cli
+from hardtack.config_errors import models_of
+from hardtack_converters.compress.run import PASSES
 from hardtack_runtime.program import OPS
 
 HERE = Path(__file__).parent
@@ -54,10 +59,14 @@ def deploy_page() -> str:
     """Return the tables of deploy.toml."""
     parts = [f"{NOTE}# deploy.toml\n\nThe whole of it, with defaults. Unknown keys are errors.\n"]
     for name, field in config.Deployment.model_fields.items():
-        model = config._model_of(field.annotation)
-        if model is None:
+        models = models_of(field.annotation)
+        if not models:
             parts.append(f"## {name}\n\nThe schema's version: 1.\n")
             continue
+        if len(models) > 1:
+            parts.append(_choices(name, models))
+            continue
+        (model,) = models
         heading = f"[[{name}]]" if name == "target" else f"[{name}]"
         parts.append(f"## {heading}\n\n{inspect.getdoc(model)}\n")
         parts.append("| key | default | what |\n|---|---|---|")
@@ -66,10 +75,31 @@ def deploy_page() -> str:
     return "\n".join(parts)
 
 
+def _choices(name: str, models: list[type[BaseModel]]) -> str:
+    """Return a section on tables that say which kind they are."""
+    lines = [f"## [[{name}]]\n", "In the order written; each on what the one before has left.\n"]
+    lines += ["| `pass` | what |", "|---|---|"]
+    for model in models:
+        kind = model.model_fields["pass_"].default
+        lines.append(f"| [`{kind}`](compression/{kind}.md) | {inspect.getdoc(model)} |")
+    return "\n".join([*lines, ""])
+
+
+def pass_page(settings: type[BaseModel]) -> str:
+    """Return the page of a compression pass: what its module says, and its settings."""
+    name = settings.model_fields["pass_"].default
+    module = importlib.import_module(f"hardtack_converters.compress.{name}")
+    note = NOTE
+    parts = [f"{note}# {name}\n\n{inspect.getdoc(settings)}\n\n{inspect.getdoc(module)}\n"]
+    parts.append("| key | default | what |\n|---|---|---|")
+    parts.extend(row for row in _rows(settings, "") if not row.startswith("| `pass_`"))
+    return "\n".join(parts)
+
+
 def _rows(model: type[BaseModel], prefix: str) -> list[str]:
     notes, rows = _attribute_notes(model), []
     for name, field in model.model_fields.items():
-        inner = config._model_of(field.annotation)
+        inner = next(iter(models_of(field.annotation)), None)
         required = field.default is PydanticUndefined
         default = "required" if required else json.dumps(field.default, default=str)
         note = notes.get(name, "")
@@ -149,6 +179,9 @@ PAGES = {
     "errors.md": errors_page,
     "operators.md": operators_page,
     "benchmarks.md": benchmarks_page,
+} | {
+    f"compression/{settings.model_fields['pass_'].default}.md": partial(pass_page, settings)
+    for settings in PASSES
 }
 
 
@@ -158,6 +191,7 @@ def main() -> None:
     for name, make in PAGES.items():
         path, text = HERE / name, make().rstrip() + "\n"
         if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
             stale.append(name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +11,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from hardtack_converters import query
-from hardtack_converters.calibrate import Calibration, Method, Progress, calibrate
+from hardtack_converters.calibrate import Calibration, Method, calibrate
+from hardtack_converters.compress.bench import Bench, Measured
+from hardtack_converters.compress.run import compress
+from hardtack_converters.compress.settings import Pass
 from hardtack_converters.importers import Source, import_model, read_source, sniff
 from hardtack_converters.lower import Lowered, lower
 from hardtack_converters.passes import is_quantized, prepare
@@ -22,7 +25,7 @@ from hardtack_converters.passes.fold_normalisation import (
 from hardtack_converters.passes.strip_softmax import strip_softmax
 from hardtack_converters.quantize import quantize, quantized_values
 from hardtack_converters.ranges import Range
-from hardtack_converters.report import LayerRow, layer_rows
+from hardtack_converters.report import LayerRow, PassRow, layer_rows
 from hardtack_converters.samples import Data, Samples, load_samples
 from hardtack_runtime.errors import HardtackError, ModelImportError
 from hardtack_runtime.manifest import Manifest, PortSpec, Provenance
@@ -31,6 +34,10 @@ from hardtack_runtime.signing import SigningKey
 
 GOLDEN_SEEDS = (1, 2)
 """Inputs whose bits every device must reproduce."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, in all); stages are `compress` and `calibrate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,11 @@ class Options:
         method: How ranges follow from what samples show.
         percentile: Share of values kept by `percentile`.
         per_channel: One weight scale per output channel.
-        progress: Told (samples done, samples in all) while calibrating.
+        compress: Passes that make a float model smaller, in order.
+        max_drop: Share of right answers that those passes together may cost; None: any.
+        pack: Makes the bundle that they are measured by; None: `pack_model`, unsigned.
+        judge: Share of right answers of a conversion's bundle, on that many samples at most.
+        progress: Told how far it is.
     """
 
     name: str = "model"
@@ -69,7 +80,11 @@ class Options:
     method: Method = "min-max"
     percentile: float = 99.99
     per_channel: bool = True
-    progress: Progress | None = None
+    compress: tuple[Pass, ...] = ()
+    max_drop: float | None = None
+    pack: Callable[[Converted], bytes] | None = None
+    judge: Callable[[Converted, bytes, int | None], float] | None = None
+    progress: Progress = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +96,9 @@ class Converted:
         manifest: Its contract; `pack_model` fills in the model id.
         rows: One row per operator, for reports.
         quantized: The same model as standard QDQ ONNX, for other runtimes.
-        prepared: The float model that was quantised, raw inputs; None if it came quantised.
+        prepared: The float model before compression, raw inputs; None if it came quantised.
         passes: How many places each pass changed.
+        compressed: What each compression pass did.
         notices: What was done that the user may want to know.
     """
 
@@ -92,6 +108,7 @@ class Converted:
     quantized: ir.Model
     prepared: ir.Model | None
     passes: dict[str, int]
+    compressed: tuple[PassRow, ...]
     notices: tuple[str, ...]
 
 
@@ -107,28 +124,95 @@ def convert(model: Path | bytes, options: Options | None = None) -> Converted:
         UnsupportedOpError: HT301..HT304, naming the node.
         ConfigError: HT104 a value that does not fit the model, HT105 a package is missing.
     """
-    wanted = options or Options()
+    job, graph = _begin(model, options or Options())
+    if is_quantized(graph):
+        if job.wanted.compress:
+            raise _too_late(job.source)
+        return _converted(job, _normalized_port(lower(graph), job.wanted), graph)
+    bench = _float_bench(job, graph)
+    compressed, rows = compress(graph, job.wanted.compress, bench, job.wanted.max_drop)
+    calibration = _calibrated(compressed, bench.samples, job.wanted)
+    if calibration.settled:
+        job.notices.append(f"calibration: ranges settled after {calibration.samples} samples")
+    done = _quantized(job, compressed, calibration, bench.samples)
+    return replace(done, prepared=graph, compressed=rows)
+
+
+def open_bench(model: Path | bytes, options: Options) -> tuple[ir.Model, Bench]:
+    """Return the float graph that compression passes are given, and what measures it.
+
+    Raises:
+        As `convert`.
+    """
+    job, graph = _begin(model, options)
+    if is_quantized(graph):
+        raise _too_late(job.source)
+    return graph, _float_bench(job, graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A conversion under way: what is asked, of which file, and what was done so far."""
+
+    wanted: Options
+    source: Source
+    passes: dict[str, int]
+    notices: list[str]
+
+
+def _begin(model: Path | bytes, wanted: Options) -> tuple[_Job, ir.Model]:
+    """Import and prepare a model."""
     source = read_source(model)
     graph = import_model(source, wanted.input_shapes)
-    passes = prepare(graph)
-    notices: list[str] = []
+    job = _Job(wanted, source, prepare(graph), [])
     if wanted.strip_softmax:
-        passes["strip_softmax"] = strip_softmax(graph)
-        if not passes["strip_softmax"]:
-            notices.append("strip_softmax: no output is a softmax, so nothing was left out")
-    if is_quantized(graph):
-        lowered, calibration, samples, prepared = lower(graph), None, None, None
-        lowered = _normalized_port(lowered, wanted)
-    else:
-        _fold_preprocessing(graph, wanted, passes, notices)
-        _refuse_unsupported(graph)
-        calibration, samples = _calibrated(graph, source, wanted, notices)
-        prepared = graph
-        graph = quantize(graph, calibration.ranges, per_channel=wanted.per_channel)
-        lowered = lower(graph)
-    manifest = _manifest(wanted, lowered, source, passes, (calibration, samples))
+        job.passes["strip_softmax"] = strip_softmax(graph)
+        if not job.passes["strip_softmax"]:
+            job.notices.append("strip_softmax: no output is a softmax, so nothing was left out")
+    return job, graph
+
+
+def _float_bench(job: _Job, graph: ir.Model) -> Bench:
+    """Let a float graph take raw inputs, and return what measures it and what comes of it."""
+    _fold_preprocessing(graph, job)
+    _refuse_unsupported(graph)
+    samples = _samples(graph, job)
+    wanted = replace(job.wanted, progress=lambda *_: None)
+
+    def built(model: ir.Model) -> Converted:
+        return _quantized(job, model, _calibrated(model, samples, wanted), samples)
+
+    def measure(model: ir.Model) -> Measured:
+        found = built(model)
+        bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
+        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, None))
+
+    def accuracy(model: ir.Model, limit: int) -> float | None:
+        found = built(model)
+        return wanted.judge and wanted.judge(found, pack_model(found, None), limit)
+
+    return Bench(
+        samples, lambda model: built(model).quantized, measure, accuracy,
+        partial(job.wanted.progress, "compress"),
+    )  # fmt: skip
+
+
+def _quantized(job: _Job, model: ir.Model, calibration: Calibration, samples: Samples) -> Converted:
+    made = quantize(model, calibration.ranges, per_channel=job.wanted.per_channel)
+    return _converted(job, lower(made), made, calibration, samples)
+
+
+def _converted(
+    job: _Job,
+    lowered: Lowered,
+    graph: ir.Model,
+    calibration: Calibration | None = None,
+    samples: Samples | None = None,
+) -> Converted:
+    manifest = _manifest(job, lowered, (calibration, samples))
     rows = layer_rows(lowered.program)
-    return Converted(lowered.program, manifest, rows, graph, prepared, passes, tuple(notices))
+    notices = tuple(job.notices)
+    return Converted(lowered.program, manifest, rows, graph, None, job.passes, (), notices)
 
 
 def pack_model(
@@ -214,15 +298,14 @@ def _unknown_operators(source: Source) -> tuple[HardtackError, ...]:
     return onnx.unknown_operators(onnx.parse_onnx(source))
 
 
-def _fold_preprocessing(
-    graph: ir.Model, wanted: Options, passes: dict[str, int], notices: list[str]
-) -> None:
+def _fold_preprocessing(graph: ir.Model, job: _Job) -> None:
+    wanted = job.wanted
     if wanted.mean is None and wanted.std is None:
         return
     how = fold_normalisation(graph, wanted.mean or (0.0,), wanted.std or (1.0,))
-    passes["fold_normalisation"] = 1
+    job.passes["fold_normalisation"] = 1
     if how != "folded":
-        notices.append(f"normalize: the first layer pads, so it became: {how}")
+        job.notices.append(f"normalize: the first layer pads, so it became: {how}")
 
 
 def _normalized_port(lowered: Lowered, wanted: Options) -> Lowered:
@@ -232,36 +315,39 @@ def _normalized_port(lowered: Lowered, wanted: Options) -> Lowered:
     return lowered.with_first_input(port)
 
 
-def _calibrated(
-    graph: ir.Model, source: Source, wanted: Options, notices: list[str]
-) -> tuple[Calibration, Samples]:
+def _too_late(source: Source) -> ModelImportError:
+    return ModelImportError(
+        "HT230", source.name, "cannot be compressed: it came quantised",
+        "give the float model, or remove [[compress]]",
+    )  # fmt: skip
+
+
+def _samples(graph: ir.Model, job: _Job) -> Samples:
+    wanted = job.wanted
     if wanted.calibration is None:
         raise ModelImportError(
-            "HT224", source.name, "it is a float model: its ranges must be observed on samples",
+            "HT224", job.source.name, "it is a float model: its ranges must be observed on samples",
             'give some in deploy.toml, [data] calibrate = { path = "samples.npz" }',
         )  # fmt: skip
     shapes = {str(value.name): query.shape_of(value) for value in graph.graph.inputs}
     samples = load_samples(
         wanted.calibration, shapes, key=wanted.calibration_key, limit=wanted.calibration_limit
     )
-    notices.extend(samples.notices)
-    calibration = calibrate(
+    job.notices.extend(samples.notices)
+    return samples
+
+
+def _calibrated(graph: ir.Model, samples: Samples, wanted: Options) -> Calibration:
+    return calibrate(
         graph, samples, method=wanted.method, percentile=wanted.percentile,
-        progress=wanted.progress,
+        progress=partial(wanted.progress, "calibrate"),
     )  # fmt: skip
-    if calibration.settled:
-        notices.append(f"calibration: ranges settled after {calibration.samples} samples")
-    return calibration, samples
 
 
 def _manifest(
-    wanted: Options,
-    lowered: Lowered,
-    source: Source,
-    passes: dict[str, int],
-    observed: tuple[Calibration | None, Samples | None],
+    job: _Job, lowered: Lowered, observed: tuple[Calibration | None, Samples | None]
 ) -> Manifest:
-    program = lowered.program
+    wanted, program = job.wanted, lowered.program
     width = lowered.output_shapes[0][-1] if lowered.output_shapes[0] else 1
     if wanted.labels and len(wanted.labels) != width:
         raise ModelImportError(
@@ -282,11 +368,11 @@ def _manifest(
             "labels": wanted.labels,
             "task": wanted.task,
             "preprocessing": tuple(steps),
-            "softmax_stripped": bool(passes.get("strip_softmax")),
+            "softmax_stripped": bool(job.passes.get("strip_softmax")),
             "layers": program.layers,
             "provenance": Provenance(
-                source_sha256=source.sha256,
-                source_format=sniff(source),
+                source_sha256=job.source.sha256,
+                source_format=sniff(job.source),
                 tool_version=_tool_version(),
                 calibration_samples=calibration.samples if calibration else 0,
                 calibration_sha256=samples.sha256 if samples else "",

@@ -83,12 +83,20 @@ def grid_step(weights: FloatArray) -> float | None:
     sizes = np.unique(np.abs(weights[weights != 0]).astype(np.float64))
     if len(sizes) == 0 or sizes[-1] > 127.5 * sizes[0] or sizes[0] <= SMALLEST_SCALE:
         return None
-    for divisor in range(1, 9):
-        codes = sizes * divisor / sizes[0]
-        if codes[-1] < 127.5 and np.abs(codes - np.rint(codes)).max() < GRID_TOLERANCE:
+    few = sizes[:: max(1, len(sizes) // 64)]  # most tensors lie on no grid, and few tell that
+    for largest in range(int(sizes[-1] / sizes[0]), 128):
+        if _fits(few, sizes[-1] / largest) and _fits(sizes, sizes[-1] / largest):
+            codes = np.rint(sizes * largest / sizes[-1])
             # The largest codes tell the step most exactly.
-            return float(sizes @ np.rint(codes) / (np.rint(codes) @ np.rint(codes)))
+            return float(sizes @ codes / (codes @ codes))
     return None
+
+
+def _fits(sizes: npt.NDArray[np.float64], step: float) -> bool:
+    """Return whether all sizes are whole steps, as nearly as 127 steps to the peak would be."""
+    codes = sizes / step
+    slack = GRID_TOLERANCE * codes.max() / 127
+    return bool(np.abs(codes - np.rint(codes)).max() < slack and codes.min() > 0.5)
 
 
 def weight_codes(weights: FloatArray, scale: FloatArray, axis: int | None) -> npt.NDArray[np.int8]:

@@ -32,6 +32,31 @@ class LayerRow:
     live_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class PassRow:
+    """One compression pass.
+
+    Attributes:
+        name: Of the pass.
+        summary: What it changed.
+        bytes_before: Of the bundle it was given.
+        bytes_after: Of the bundle it made.
+        accuracy_before: Share of right answers in int8; None without [data] evaluate.
+        accuracy_after: Likewise.
+        seconds: That it took, with measuring.
+        skipped: Why its result was not used; empty if it was.
+    """
+
+    name: str
+    summary: str
+    bytes_before: int
+    bytes_after: int
+    accuracy_before: float | None
+    accuracy_after: float | None
+    seconds: float
+    skipped: str
+
+
 def layer_rows(program: Program) -> tuple[LayerRow, ...]:
     """Return one row per operator, in the order they run."""
     return tuple(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hardtack.config import Deployment, LabelledSamples, Target, TrainingSamples
+from hardtack.config import Deployment, Target
+from hardtack.evaluation import Accuracy, Progress, evaluate, judge_of
 from hardtack.files import BUNDLE_SUFFIX, write_whole
 from hardtack.keystore import signing_key
 from hardtack.quantities import format_size
@@ -20,34 +17,12 @@ from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_runtime.bundle import Header, unpack
 from hardtack_runtime.errors import GateError, ModelImportError
-from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs, Way
+from hardtack_runtime.signing import SigningKey
 
 LOCK_NAME = "deploy.lock"
 MADE_FROM = "hardtack.made_from"
 """Key, in a trained model, of the SHA-256 of the file that it was trained from."""
-Progress = Callable[[str, int, int], None]
-"""Told (stage, done, in all)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Share of right answers on the evaluation samples.
-
-    Attributes:
-        samples: How many were looked at.
-        int8: Of the bundle, run by the runtime that devices run.
-        floats: Of the float model; None when the model came quantised.
-    """
-
-    samples: int
-    int8: float
-    floats: float | None
-
-    @property
-    def drop(self) -> float:
-        """Share lost against the float model; 0 when there is none to compare with."""
-        return 0.0 if self.floats is None else self.floats - self.int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +81,23 @@ def bake(
     options = conversion_options(config, base)
     key, new_key = signing_key(config.sign.key, base)
     path = model_file(config, base)
-    noted = replace(options, progress=lambda done, total: progress("calibrate", done, total))
-    converted = convert(path, noted)
+    data = config.data.evaluate
+    judge = None if data is None else judge_of(data, base)
+    converted = convert(path, replace(options, judge=judge, progress=progress))
     packed = []
     for target in config.target:
-        data = pack_model(
+        bundle = pack_model(
             converted, key, hardware=target.hardware, ram=target.ram, flash=target.flash,
             smallest=target.pack == "smallest",
         )  # fmt: skip
-        content = unpack(data)
+        content = unpack(bundle)
         header, needs = content.header, Needs.of(content)
         check_fit(config, target, header, needs)
         name = f"{config.project.name}-{config.project.release}-{target.name}{BUNDLE_SUFFIX}"
-        packed.append(Baked(target, out / name, data, header, needs))
+        packed.append(Baked(target, out / name, bundle, header, needs))
     accuracy = None
-    if config.data.evaluate is not None:
-        accuracy = evaluate(converted, packed[0].data, config.data.evaluate, base, progress)
+    if data is not None:
+        accuracy = evaluate(converted, packed[0].data, data, base, progress)
         check_drop(config, accuracy)
         if accuracy.floats is None and config.gates.max_drop is not None:
             notice = "max_drop: the model came quantised, so there is no float accuracy to lose"
@@ -176,7 +152,23 @@ def conversion_options(config: Deployment, base: Path) -> Options:
         calibration_limit=calibrate.max if calibrate else 512,
         method=config.quantize.method,
         percentile=config.quantize.percentile,
+        compress=config.compress,
+        max_drop=config.gates.max_drop,
+        pack=lambda converted: largest_bundle(config, converted),
     )
+
+
+def largest_bundle(config: Deployment, converted: Converted) -> bytes:
+    """Return the largest of the targets' bundles, signed by nobody known."""
+    key = SigningKey.generate()  # all signatures are as long
+    bundles: list[bytes] = [
+        pack_model(
+            converted, key, hardware=target.hardware, ram=target.ram,
+            smallest=target.pack == "smallest",
+        )
+        for target in config.target
+    ]  # fmt: skip
+    return max(bundles, key=len)
 
 
 def given_shapes(config: Deployment) -> dict[str, tuple[int, ...]]:
@@ -255,96 +247,6 @@ def check_drop(config: Deployment, accuracy: Accuracy) -> None:
             f"{accuracy.samples} samples)",
             'try [quantize] method = "percentile", or more calibration samples',
         )  # fmt: skip
-
-
-def evaluate(
-    converted: Converted, bundle: bytes, data: LabelledSamples, base: Path, progress: Progress
-) -> Accuracy:
-    """Run bundle and float model on labelled samples.
-
-    Raises:
-        ModelImportError: HT221, HT222, HT223: the samples.
-    """
-    inside, outside = converted.manifest.inputs[0], converted.manifest.outputs[0]
-    samples, classes = load_labelled(
-        {inside.name: inside.shape}, outside.shape[-1], data, base / data.path
-    )
-    interpreter = Interpreter(bundle)
-    right = 0
-    for index, (sample, truth) in enumerate(zip(samples, classes, strict=True)):
-        right += int(np.argmax(interpreter.run_float(sample)[0])) == truth
-        if index % 64 == 0:
-            progress("evaluate", index, len(samples))
-    progress("evaluate", len(samples), len(samples))
-    floats = None
-    if converted.prepared is not None:
-        floats = _float_accuracy(converted, samples, classes)
-    return Accuracy(len(samples), float(right / len(samples)), floats)
-
-
-def load_labelled(
-    shapes: dict[str, tuple[int, ...]],
-    outputs: int,
-    data: LabelledSamples | TrainingSamples,
-    path: Path,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return samples [count, *input shape] and their classes.
-
-    Args:
-        shapes: Of the only input, by its name.
-        outputs: Number of classes.
-        data: What to take.
-        path: Where it is.
-
-    Raises:
-        ModelImportError: HT221, HT222, HT223: unreadable, not numbers, of the wrong shape.
-    """
-    from hardtack_converters.samples import load_samples
-
-    loaded = load_samples(path, shapes, key=data.x, limit=data.max)
-    (name,) = shapes
-    try:
-        with np.load(path) as arrays:
-            truth = np.asarray(arrays[data.y])
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ModelImportError(
-            "HT221", str(path), f"has no array {data.y!r} of class numbers",
-            "name it: { path = ..., y = ... }",
-        ) from error  # fmt: skip
-    return loaded.arrays[name], _classes(f"{path}: {data.y}", truth, loaded.count, outputs)
-
-
-def _classes(
-    where: str, truth: npt.NDArray[Any], count: int, outputs: int
-) -> npt.NDArray[np.int64]:
-    flat = np.squeeze(truth).reshape(-1) if truth.size == max(truth.shape, default=0) else truth
-    if flat.ndim != 1 or len(flat) < count:
-        raise ModelImportError(
-            "HT223", where, f"shape {list(truth.shape)} for {count} samples",
-            "give one class number per sample",
-        )  # fmt: skip
-    flat = flat[:count]
-    if flat.dtype.kind not in "fiub" or not np.isin(flat, np.arange(outputs)).all():
-        raise ModelImportError(
-            "HT221", where, f"holds something other than class numbers 0 to {outputs - 1}",
-            "number the classes as the model's outputs are",
-        )  # fmt: skip
-    return flat.astype(np.int64)
-
-
-def _float_accuracy(
-    converted: Converted, samples: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
-) -> float:
-    from hardtack_converters.calibrate import open_session
-
-    assert converted.prepared is not None
-    session = open_session(converted.prepared)
-    name = session.get_inputs()[0].name
-    right = [
-        int(np.argmax(session.run(None, {name: sample})[0])) == truth
-        for sample, truth in zip(samples, classes, strict=True)
-    ]
-    return float(np.mean(right))
 
 
 def lock_text(converted: Converted, bundles: list[Baked], accuracy: Accuracy | None) -> str:

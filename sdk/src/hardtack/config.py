@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from pathlib import Path
@@ -17,10 +16,12 @@ from pydantic import (
     ValidationError,
 )
 
+from hardtack.config_errors import first_error, syntax_error
 from hardtack.quantities import parse_share, parse_size, parse_time
 from hardtack_agent.toml_locations import KeyPath, locate_keys, nearest
+from hardtack_converters.compress.settings import Compression, Prune
 from hardtack_runtime.errors import ConfigError
-from hardtack_runtime.manifest import NAME_PATTERN, VERSION_PATTERN, Hardware, Name, Version
+from hardtack_runtime.manifest import Hardware, Name, Version
 
 FILE_NAME = "deploy.toml"
 
@@ -133,6 +134,30 @@ class TrainingSamples(Samples):
     max: int = Field(default=1_000_000, gt=0)
 
 
+def _shares_as_numbers(tables: Any) -> Any:
+    return [_shares_in(table) for table in tables] if isinstance(tables, list) else tables
+
+
+def _shares_in(table: Any) -> Any:
+    """Read shares written as "80 %"; what is no share stays for the schema to refuse."""
+    if not isinstance(table, dict):
+        return table
+    return {key: _number(value) for key, value in table.items()}
+
+
+def _number(value: Any) -> Any:
+    try:
+        return parse_share(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _trainable(settings: Prune | None) -> Prune | None:
+    if settings is not None and (settings.sensitivity or settings.pattern == "channel"):
+        raise ValueError("training knows no sensitivity and no channels: [[compress]] does")
+    return settings
+
+
 class Train(_Strict):
     """Training of a float classifier with the bundle's size in the loss, by `hardtack train`."""
 
@@ -155,6 +180,8 @@ class Train(_Strict):
     """Pixels by which pictures are moved at random, each way."""
     seed: int = Field(default=0, ge=0)
     """Of everything random: the same seed gives the same model."""
+    prune: Annotated[Prune | None, BeforeValidator(_shares_in), AfterValidator(_trainable)] = None
+    """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
 
 
 class Gates(_Strict):
@@ -212,6 +239,7 @@ class Deployment(_Strict):
     data: Data = Data()
     quantize: Quantize = Quantize()
     train: Train | None = None
+    compress: Annotated[tuple[Compression, ...], BeforeValidator(_shares_as_numbers)] = ()
     gates: Gates = Gates()
     target: Annotated[
         tuple[Target, ...], Field(min_length=1), AfterValidator(_differently_named)
@@ -250,126 +278,28 @@ def load_config(path: Path) -> Deployment:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _syntax_error(path, text, error) from error
+        raise syntax_error(path, text, error) from error
     try:
         config = Deployment.model_validate(values)
     except ValidationError as error:
-        raise _first_error(path, text, values, error) from error
-    if config.gates.max_drop is not None and config.data.evaluate is None:
-        place = nearest(locate_keys(text), ("gates", "max_drop"))
-        raise ConfigError(
-            "HT104", f"{path}:{place.line}:{place.column}",
-            "`gates.max_drop`: there is nothing to measure accuracy on",
-            'add [data] evaluate = { path = "test.npz" }, samples with their classes',
-        )  # fmt: skip
+        raise first_error(Deployment, path, text, values, error) from error
+    if config.data.evaluate is None:
+        _refuse_unmeasurable(config, path, text)
     return config
 
 
-def _syntax_error(path: Path, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
-    message, _, place = str(error).partition(" (at ")
-    if place.startswith("line"):
-        words = place.rstrip(")").replace(",", "").split()
-        where = f"{path}:{words[1]}:{words[3]}"
-    else:
-        where = f"{path}:{len(text.splitlines()) or 1}:1"
-    return ConfigError("HT102", where, f"is no TOML: {message}")
-
-
-def _first_error(
-    path: Path, text: str, values: dict[str, Any], error: ValidationError
-) -> ConfigError:
-    """Turn pydantic's findings into one message; unknown keys first, they explain the rest."""
-    found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-    key = _keys_of(found["loc"], values)
-    if found["type"] in ("extra_forbidden", "missing"):
-        key = tuple(found["loc"])
-    place = nearest(locate_keys(text), key)
-    where = f"{path}:{place.line}:{place.column}"
-    name = ".".join(map(str, key))
-    if found["type"] == "extra_forbidden":
-        known = _known_keys(tuple(found["loc"][:-1]))
-        close = difflib.get_close_matches(str(found["loc"][-1]), known, 1)
-        todo = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
-        return ConfigError("HT103", where, f"unknown key `{name}`", todo)
-    if found["type"] == "missing":
-        return ConfigError("HT104", where, f"`{name}` is missing", f"add `{name} = ...`")
-    return ConfigError("HT104", where, f"`{name}`: {_message(found)}", _advice(found))
-
-
-def _keys_of(path: KeyPath, values: dict[str, Any]) -> KeyPath:
-    """Drop the names of union members that pydantic puts into its paths."""
-    keys: list[str | int] = []
-    at: Any = values
-    for part in path:
-        is_index = isinstance(at, list) and isinstance(part, int) and part < len(at)
-        if is_index or (isinstance(at, dict) and part in at):
-            at = at[part]
-            keys.append(part)
-    return tuple(keys)
-
-
-_WORDS = {
-    "string_type": "must be text in quotes",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "model_type": "must be a table",
-    "tuple_type": "must be a list",
-    "too_short": "must not be empty",
-}
-_PATTERNS = {
-    NAME_PATTERN: "small letters, digits and dashes, beginning with a letter or digit",
-    VERSION_PATTERN: "three numbers with dots between them, like 1.0.0",
-}
-
-
-def _message(found: Any) -> str:
-    """Say what was met in words of ours: pydantic's speak of schemas and regular expressions."""
-    given, context = found["input"], found.get("ctx", {})
-    quoted = f"{given!r} " if isinstance(given, str | int | float) else ""
-    match found["type"]:
-        case "value_error":
-            return str(context["error"])
-        case "string_pattern_mismatch":
-            return f"{quoted}must be {_PATTERNS.get(context['pattern'], context['pattern'])}"
-        case "string_too_long":
-            return f"{quoted}may have at most {context['max_length']} characters"
-        case "literal_error":
-            return f"{quoted}is not {context['expected']}"
-    text = found["msg"].replace("Input should be", "must be")
-    return f"{quoted}{_WORDS.get(found['type'], text)}"
-
-
-def _advice(found: Any) -> str:
-    """Suggest the nearest of the allowed words."""
-    if found["type"] != "literal_error" or not isinstance(found["input"], str):
-        return ""
-    allowed = [
-        word.strip("' ") for word in found["ctx"]["expected"].replace(" or ", ",").split(",")
-    ]
-    close = difflib.get_close_matches(found["input"], allowed, 1)
-    return f'did you mean "{close[0]}"?' if close else ""
-
-
-def _known_keys(path: KeyPath) -> list[str]:
-    """Return the keys of the table at `path`, by walking the schema."""
-    model: Any = Deployment
-    for part in path:
-        if isinstance(part, int):
-            continue
-        model = _model_of(model.model_fields[part].annotation)
-    return list(model.model_fields)
-
-
-def _model_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_of(inner)
-        if found is not None:
-            return found
-    return None
+def _refuse_unmeasurable(config: Deployment, path: Path, text: str) -> None:
+    """Name the first key that needs accuracy, for there is nothing to measure it on."""
+    keys: list[KeyPath] = [("gates", "max_drop")] if config.gates.max_drop is not None else []
+    for index, wanted in enumerate(config.compress):
+        if wanted.max_drop is not None:
+            keys.append(("compress", index, "max_drop"))
+        if isinstance(wanted, Prune) and wanted.sensitivity:
+            keys.append(("compress", index, "sensitivity"))
+    if keys:
+        place = nearest(locate_keys(text), keys[0])
+        raise ConfigError(
+            "HT104", f"{path}:{place.line}:{place.column}",
+            f"`{'.'.join(map(str, keys[0]))}`: there is nothing to measure accuracy on",
+            'add [data] evaluate = { path = "test.npz" }, samples with their classes',
+        )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack.bake import MADE_FROM, conversion_options, given_shapes, load_labelled
+from hardtack.bake import (
+    MADE_FROM,
+    conversion_options,
+    given_shapes,
+    largest_bundle,
+)
 from hardtack.config import Deployment, Train
+from hardtack.evaluation import load_labelled
 from hardtack.files import write_whole
 from hardtack_converters import query
-from hardtack_converters.convert import Converted, Options, pack_model
+from hardtack_converters.convert import Options
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import is_quantized, prepare
 from hardtack_runtime.errors import ConfigError, ModelImportError
-from hardtack_runtime.signing import SigningKey
 
 if TYPE_CHECKING:
     from hardtack_converters.training.options import Progress, Trained
@@ -69,7 +74,7 @@ def train_model(
     from hardtack_converters.training.size import bundle_sizer
     from hardtack_converters.training.train import train
 
-    options = conversion_options(config, base)
+    options = replace(conversion_options(config, base), compress=())
     model, source = _prepared(config, base)
     samples, classes = _samples(model, wanted, options, base)
     path = base / wanted.out
@@ -83,9 +88,9 @@ def train_model(
         TrainOptions(
             epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
             teacher=wanted.teacher, temperature=wanted.temperature, shift=wanted.shift,
-            seed=wanted.seed,
+            seed=wanted.seed, prune=wanted.prune,
         ),
-        bundle_sizer(options, lambda converted: _largest(config, converted)),
+        bundle_sizer(options, lambda converted: largest_bundle(config, converted)),
         checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     try:
@@ -138,19 +143,6 @@ def _normalised(samples: FloatArray, options: Options) -> FloatArray:
     spread = (1, -1, *(1,) * (samples.ndim - 2))
     shift = np.asarray(mean, np.float32).reshape(spread if len(mean) > 1 else (1,) * samples.ndim)
     return np.ascontiguousarray((samples - shift) / np.float32(std[0]), np.float32)
-
-
-def _largest(config: Deployment, converted: Converted) -> bytes:
-    """Return the largest of the targets' bundles."""
-    key = SigningKey.generate()  # all signatures are as long
-    bundles: list[bytes] = [
-        pack_model(
-            converted, key, hardware=target.hardware, ram=target.ram,
-            smallest=target.pack == "smallest",
-        )
-        for target in config.target
-    ]  # fmt: skip
-    return max(bundles, key=len)
 
 
 def as_document(training: Training) -> dict[str, Any]:

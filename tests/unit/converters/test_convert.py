@@ -28,10 +28,10 @@ NET = small_cnn().SerializeToString()
 
 
 def test_manifest_is_the_contract() -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, int, int]] = []
     options = Options(
         name="cnn", version="1.2.3", task="classify", labels=tuple("abcde"), calibration=SAMPLES,
-        mean=(0.1,), std=(2.0,), progress=lambda done, total: told.append((done, total)),
+        mean=(0.1,), std=(2.0,), progress=lambda *now: told.append(now),
     )  # fmt: skip
     converted = convert(NET, options)
     manifest = converted.manifest

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
+from hardtack_converters.training.pruning import Pruning
 from hardtack_runtime.errors import ModelImportError
 
 SMALLEST_LR = 0.01
@@ -60,6 +61,14 @@ class Course:
         self.epochs: list[Epoch] = []
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
+        self.pruning = self._pruning(model)
+
+    def _pruning(self, model: ir.Model) -> Pruning | None:
+        settings = self.options.prune
+        if settings is None:
+            return None
+        unpruned = self._error(GraphModule(model.clone(), exact=True))
+        return Pruning(self.module, settings, self.options.epochs, unpruned)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the parameters with their share of the learning rate."""
@@ -69,6 +78,9 @@ class Course:
 
     def run_epoch(self) -> None:
         """Go through the samples once, measure, and steer."""
+        share = 0.0 if self.pruning is None else self.pruning.share_after(self.epochs)
+        if self.pruning is not None:
+            self.pruning.zero(share)
         losses = [self._step(chosen, at) for at, chosen in enumerate(self._batches())]
         numbers = all(bool(torch.isfinite(p).all()) for p in self.module.parameters())
         if not (numbers and math.isfinite(sum(losses))):
@@ -77,8 +89,8 @@ class Course:
         nonzero = sum(int(np.count_nonzero(codes)) for codes in self.module.weight_codes())
         self.module.write_back()
         epoch = Epoch(
-            len(self.epochs) + 1, float(np.mean(losses)), self._error(),
-            self.sizer(self.module.model), nonzero, self.rate,
+            len(self.epochs) + 1, float(np.mean(losses)), self._error(self.module),
+            self.sizer(self.module.model), nonzero, self.rate, share,
         )  # fmt: skip
         self.epochs.append(epoch)
         size = self.options.size
@@ -89,12 +101,12 @@ class Course:
             self.rate *= min(FASTEST, max(1 / FASTEST, (epoch.bytes / (AIM * size)) ** 2))
 
     def _is_best(self, epoch: Epoch) -> bool:
-        if self.best is None:
-            return True
-        before, late = self.best[0], LATE * self.options.epochs
-        if (epoch.number > late) != (before.number > late):
-            return epoch.number > late
-        return epoch.error <= before.error
+        if self.pruning is not None and not self.pruning.keeps(epoch):
+            return False
+        return self.best is None or self._merit(epoch) >= self._merit(self.best[0])
+
+    def _merit(self, epoch: Epoch) -> tuple[float, bool, float]:
+        return epoch.pruned, epoch.number > LATE * self.options.epochs, -epoch.error
 
     def _batches(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.samples), generator=self.random)
@@ -144,13 +156,13 @@ class Course:
         )
         return self.options.teacher * t * t * distance
 
-    def _error(self) -> float:
+    def _error(self, module: GraphModule) -> float:
         x, y = self.judges
         wrong = 0
         with torch.no_grad():
             for at in range(0, len(x), JUDGED_AT_ONCE):
                 some = slice(at, at + JUDGED_AT_ONCE)
-                wrong += int((self.module.logits(x[some]).argmax(-1) != y[some]).sum())
+                wrong += int((module.logits(x[some]).argmax(-1) != y[some]).sum())
         return wrong / max(1, len(x))
 
     def outcome(self) -> Trained:
@@ -161,8 +173,7 @@ class Course:
         """
         if self.best is None:
             if self.epochs:
-                least = min(epoch.bytes for epoch in self.epochs)
-                met = f"no epoch kept to {self.options.size} bytes: the least was {least}"
+                met = self._missed()
             else:
                 met = "the loss was no number from the first epoch on"
             raise ModelImportError(
@@ -175,3 +186,13 @@ class Course:
         lost = f"the loss was no number after epoch {len(self.epochs)}: training stopped there"
         notices = () if self.healthy else (lost,)
         return Trained(self.module.model, tuple(self.epochs), epoch, notices)
+
+    def _missed(self) -> str:
+        """Say which limit no epoch kept to."""
+        size = self.options.size
+        least = min(epoch.bytes for epoch in self.epochs)
+        if size is not None and least > size:
+            return f"no epoch kept to {size} bytes: the least was {least}"
+        error = min(epoch.error for epoch in self.epochs)
+        before = "" if self.pruning is None else f", {100 * self.pruning.unpruned:.2f} unpruned"
+        return f"no epoch kept to the limits: the least error was {100 * error:.2f} %{before}"

@@ -37,6 +37,8 @@ class Grid(nn.Module):
 
     Args:
         weights: float32, where training begins; if they lie on a grid, it is that one.
+
+    Where `mask` is 0 the weight is 0 and stays so: no gradient reaches it.
     """
 
     def __init__(self, weights: Tensor) -> None:
@@ -48,6 +50,8 @@ class Grid(nn.Module):
         known = grid_step(np.asarray(weights.numpy()))
         first = FIRST_STEP if known is None else known / self.spread
         self.log_step = nn.Parameter(torch.tensor(math.log(first)))
+        self.register_buffer("mask", torch.ones_like(weights))
+        self.mask: Tensor
 
     @property
     def step(self) -> Tensor:
@@ -57,7 +61,7 @@ class Grid(nn.Module):
 
     def codes(self) -> Tensor:
         """Return the codes, whole numbers whose gradient is that of w / step."""
-        return _Round.apply(self.relative / self.step)
+        return _Round.apply(self.relative / self.step) * self.mask
 
     def forward(self) -> Tensor:
         """Return the weights as devices will have them."""
@@ -70,7 +74,7 @@ class Grid(nn.Module):
         what is left empty is dropped, and its bias with it. So does an input, a column: one that
         no unit reads lets the layer before drop a unit.
         """
-        sizes = (self.relative / self.step).abs() / SOFTNESS
+        sizes = (self.relative / self.step).abs() * self.mask / SOFTNESS
         units = sizes.flatten(1).sum(dim=1)
         inputs = sizes.transpose(0, 1).flatten(1).sum(dim=1)
         return (

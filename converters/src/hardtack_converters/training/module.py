@@ -103,6 +103,13 @@ class GraphModule(nn.Module):
         """Return the grids of all weights."""
         return [grid for grid in self.grids.values() if isinstance(grid, Grid)]
 
+    def grid_of(self, node: ir.Node) -> Grid | None:
+        """Return the grid of a node's weights, if they are on one."""
+        value = query.input_at(node, 1)
+        name = self._names.get(value) if value is not None else None
+        grid = self.grids[name] if name is not None and name in self.grids else None
+        return grid if isinstance(grid, Grid) else None
+
     def weight_codes(self) -> Iterator[npt.NDArray[np.int8]]:
         """Give the codes of each weight tensor as a bundle has them: [N, H, W, C], rows outputs."""
         for node in self.model.graph:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from hardtack_converters.compress.settings import Prune
+
 FIRST_RATE = 1e-6
 """Loss per bit at the beginning, when there is a limit to steer to."""
 
@@ -27,6 +29,8 @@ class TrainOptions:
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
         shift: Pixels by which pictures are moved at random, each way.
         seed: Of everything random.
+        prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
+            that may cost.
     """
 
     epochs: int = 20
@@ -40,6 +44,7 @@ class TrainOptions:
     held_out: int = 5000
     shift: int = 0
     seed: int = 0
+    prune: Prune | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Epoch:
         bytes: As `Sizer` counts.
         nonzero: Weights other than zero.
         rate: Loss per bit that was in force.
+        pruned: Share of the weights that pruning held at zero.
     """
 
     number: int
@@ -61,6 +67,7 @@ class Epoch:
     bytes: int
     nonzero: int
     rate: float
+    pruned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ import click
 from hardtack.config import find_config, load_config
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hardtack.bake import Baked, Outcome
+    from hardtack_converters.report import PassRow
 
 
 @click.command("convert")
@@ -30,8 +33,9 @@ def command(config: Path | None, out: Path | None, layers: bool, as_json: bool) 
     deployment = load_config(path)
     console = Console(stderr=True)
     hidden = as_json or not console.is_terminal
+    stages = (*(("compress",) if deployment.compress else ()), "calibrate", "evaluate")
     with Progress(console=console, transient=True, disable=hidden) as bar:
-        tasks = {stage: bar.add_task(stage, total=None) for stage in ("calibrate", "evaluate")}
+        tasks = {stage: bar.add_task(stage, total=None) for stage in stages}
 
         def advance(stage: str, done: int, total: int) -> None:
             bar.update(tasks[stage], completed=done, total=total)
@@ -52,6 +56,18 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         and {"samples": accuracy.samples, "int8": accuracy.int8, "float": accuracy.floats},
         "notices": list(outcome.converted.notices),
         "passes": outcome.converted.passes,
+        "compress": [
+            {
+                "pass": row.name,
+                "summary": row.summary,
+                "bytes": {"before": row.bytes_before, "after": row.bytes_after},
+                "accuracy": row.accuracy_before
+                and {"before": row.accuracy_before, "after": row.accuracy_after},
+                "seconds": round(row.seconds, 3),
+                "skipped": row.skipped or None,
+            }
+            for row in outcome.converted.compressed
+        ],
         "bundles": [
             {
                 "target": baked.target.name,
@@ -102,6 +118,8 @@ def _print(outcome: Outcome, layers: bool) -> None:
     console.print(f"import     {len(converted.rows)} operators; {changed or 'nothing to fold'}")
     for notice in converted.notices:
         console.print(f"           {notice}")
+    if converted.compressed:
+        _print_passes(console, converted.compressed)
     if layers:
         table = Table("layer", "operator", "output", "weights", "MACs", box=None, pad_edge=False)
         for row in converted.rows:
@@ -123,3 +141,19 @@ def _print(outcome: Outcome, layers: bool) -> None:
             f"weights unpacked {weights(baked)}"
         )
         console.print(f"wrote      {baked.path}  signed by {baked.header.key_id.hex()}")
+
+
+def _print_passes(console: Console, rows: tuple[PassRow, ...]) -> None:
+    """Say of each compression pass what it gained, cost and changed."""
+    from rich.table import Table
+
+    table = Table("compress", "bytes", "accuracy", "time", "", box=None, pad_edge=False)
+    for row in rows:
+        accuracy = ""
+        if row.accuracy_before is not None and row.accuracy_after is not None:
+            accuracy = f"{100 * row.accuracy_before:.2f} -> {100 * row.accuracy_after:.2f} %"
+        size = f"{row.bytes_before:,} -> {row.bytes_after:,}"
+        told = f"skipped: {row.skipped}" if row.skipped else row.summary
+        table.add_row(row.name, size, accuracy, f"{row.seconds:.1f} s", told)
+    console.width = max(console.width, 160)  # a reason is worth a long line
+    console.print(table)

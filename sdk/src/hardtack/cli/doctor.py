@@ -28,7 +28,8 @@ def command(as_json: bool) -> int:
     """Say what works here and what to install for the rest."""
     findings = [_runtime(), _package("onnxruntime", "float ONNX models", "hardtack[calibrate]")]
     findings += [_package("tflite", "TFLite models", "hardtack[tflite]")]
-    findings += [_package("torch", "`hardtack train`", "hardtack[train]"), _broker(), _keys()]
+    findings += [_package("torch", "`hardtack train`", "hardtack[train]")]
+    findings += [_package("matplotlib", "plots", "hardtack[report]"), _broker(), _keys()]
     findings.append(_firmware())
     needed = findings[0].works
     if as_json:

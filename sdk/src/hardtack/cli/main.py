@@ -18,6 +18,7 @@ VERBS = {
     "init": "write a deploy.toml for a model",
     "check": "say whether a model can be converted, before anything is",
     "train": "train the model until its bundle keeps to a size",
+    "sensitivity": "show what pruning each layer alone would cost",
     "convert": "bake the model into a signed bundle",
     "inspect": "show what a bundle holds",
     "verify": "check a bundle's signature, digest and golden vectors",

@@ -1,0 +1,147 @@
+"""What each compression pass does to a trained model, without any training after it.
+
+Bytes are those of the whole unsigned bundle with `pack = "smallest"`; accuracies are the bundle's
+own, run in int8 by the C runtime: keyword spotting on 4,401 clips that calibration has not seen,
+the LeNets on the 10,000 test images of MNIST. `--quick` looks at one model and fewer samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from benchmarks.harness import DATA, Report, run
+from hardtack_converters.compress.settings import (
+    BiasCorrection,
+    Equalise,
+    Factorise,
+    Pass,
+    Prune,
+    Round,
+    Share,
+)
+from hardtack_converters.convert import Converted, Options, convert, pack_model
+from hardtack_runtime.interpreter import Interpreter
+from tests.conformance.models.nets import lenet5, model_of, node, read_state
+
+Array = npt.NDArray[Any]
+
+RECIPES: dict[str, tuple[Pass, ...]] = {
+    "prune_50": (Prune(sparsity=0.5),),
+    "prune_50_plain": (Prune(sparsity=0.5, reconstruct=False),),
+    "prune_50_sensitivity": (Prune(sparsity=0.5, sensitivity=True),),
+    "prune_80_global": (Prune(sparsity=0.8, scope="global"),),
+    "prune_2:4": (Prune(pattern="2:4"),),
+    "prune_vector_50": (Prune(sparsity=0.5, pattern="vector"),),
+    "prune_channel_10": (Prune(sparsity=0.1, pattern="channel"),),
+    "share_5": (Share(bits=5),),
+    "share_4": (Share(bits=4),),
+    "prune_80_share_4": (Prune(sparsity=0.8, scope="global"), Share(bits=4)),
+    "factorise_dense_50": (Factorise(budget=0.5),),
+    "bottleneck_80": (Factorise(kind="bottleneck", budget=0.8),),
+    "equalise": (Equalise(),),
+    "bias_correction": (BiasCorrection(),),
+    "round": (Round(),),
+}
+"""Passes by the name of their row."""
+QUICK = ("prune_50", "share_5", "bias_correction")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model with its samples.
+
+    Attributes:
+        model: Float ONNX or .tflite.
+        options: Calibration and normalisation.
+        samples: Raw, [count, *shape].
+        classes: One per sample.
+    """
+
+    model: bytes
+    options: dict[str, Any]
+    samples: Array
+    classes: Array
+
+
+def measure(report: Report, quick: bool) -> None:
+    for name, subject in _subjects(quick):
+        before: float | None = None
+        for recipe, passes in RECIPES.items():
+            if quick and recipe not in QUICK:
+                continue
+            rows = _converted(subject, passes).compressed
+            if before is None:
+                report.add(f"{name}.bytes", rows[0].bytes_before)
+                before = rows[0].accuracy_before
+                report.add(f"{name}.accuracy_pct", 100 * (before or 0))
+            report.add(f"{name}.{recipe}_bytes", rows[-1].bytes_after)
+            report.add(f"{name}.{recipe}_accuracy_pct", 100 * (rows[-1].accuracy_after or 0))
+
+
+def _converted(subject: Subject, passes: tuple[Pass, ...]) -> Converted:
+    options = Options(
+        **subject.options, task="classify", compress=passes, judge=partial(_judge, subject),
+        pack=lambda converted: pack_model(converted, None, smallest=True),
+    )  # fmt: skip
+    return convert(subject.model, options)
+
+
+def _judge(subject: Subject, _: Converted, bundle: bytes, limit: int | None) -> float:
+    device = Interpreter(bundle)
+    samples = subject.samples[:limit]
+    answers = [int(np.argmax(device.run_float(sample)[0])) for sample in samples]
+    return float(np.mean(np.array(answers) == subject.classes[: len(answers)]))
+
+
+def _subjects(quick: bool) -> Iterator[tuple[str, Subject]]:
+    limit = 500 if quick else None
+    yield "kws", _kws(limit)
+    if quick:
+        return
+    yield "lenet300", _lenet(lenet300(), limit)
+    yield "lenet5", _lenet(lenet5(DATA / "lenet/lenet5.pt"), limit)
+
+
+def _kws(limit: int | None) -> Subject:
+    with np.load(DATA / "speech_commands/mfcc10_int8.npz") as data:
+        real = (data["x"].astype(np.float32) - data["zero_point"]) * data["scale"]
+        samples = real.astype(np.float32).reshape(-1, 1, 49, 10, 1)
+        classes = data["y"].astype(int)
+    seen = np.arange(len(samples)) % 10 == 0
+    model = (DATA / "mlperf_tiny/kws_ref_model_float32.tflite").read_bytes()
+    options = {"calibration": samples[seen]}
+    return Subject(model, options, samples[~seen][:limit], classes[~seen][:limit])
+
+
+def _lenet(model: onnx.ModelProto, limit: int | None) -> Subject:
+    with np.load(DATA / "mnist/mnist.npz") as data:
+        images, tests = (data[f"x_{split}"].astype(np.float32) for split in ("train", "test"))
+        classes = data["y_test"].astype(int)
+    options = {
+        "calibration": images[:512, None, None], "mean": (0.1307 * 255,), "std": (0.3081 * 255,),
+    }  # fmt: skip
+    return Subject(model.SerializeToString(), options, tests[:limit, None, None], classes[:limit])
+
+
+def lenet300() -> onnx.ModelProto:
+    """Return LeNet-300-100 with trained weights: 1 x 28 x 28 -> 10 logits."""
+    state = list(read_state(DATA / "lenet/lenet300.pt").values())
+    constants = {f"{'wb'[i % 2]}{i // 2}": tensor for i, tensor in enumerate(state)}
+    nodes = [
+        node("Flatten", "image", "flat"),
+        node("Gemm", "flat w0 b0", "fc0", transB=1), node("Relu", "fc0", "r0"),
+        node("Gemm", "r0 w1 b1", "fc1", transB=1), node("Relu", "fc1", "r1"),
+        node("Gemm", "r1 w2 b2", "logits", transB=1),
+    ]  # fmt: skip
+    return model_of(nodes, constants, {"image": ["batch", 1, 28, 28]}, {"logits": 2})
+
+
+if __name__ == "__main__":
+    run("passes", measure)

@@ -1,0 +1,92 @@
+"""Single weights, n of m, and vectors: zeros in tensors that keep their shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from hardtack_converters.compress.activations import SAMPLES
+from hardtack_converters.compress.layers import (
+    chosen_layers,
+    is_depthwise,
+    layer_name,
+    weighted_layers,
+)
+from hardtack_converters.compress.masks import Mask, block_masks, n_of_m_mask
+from hardtack_converters.compress.reconstruct import can_reconstruct, input_moments, refitted
+from hardtack_converters.compress.settings import Prune
+from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
+from hardtack_converters.samples import Samples
+
+
+def prunable(model: ir.Model, settings: Prune) -> list[Linear]:
+    """Return the layers that settings name; by default all but depthwise ones.
+
+    Raises:
+        ConfigError: HT110, a name in `layers` matches nothing.
+    """
+    return chosen_layers(model, settings.layers, lambda layer: not is_depthwise(layer))
+
+
+def by_output(layer: Linear) -> FloatArray:
+    """Return the weights as [outputs, inputs, ...]."""
+    return np.moveaxis(layer.weights, layer.out_axis, 0)
+
+
+def zero_weights(
+    model: ir.Model,
+    settings: Prune,
+    shares: Mapping[str, float] | None = None,
+    samples: Samples | None = None,
+) -> int:
+    """Zero the least important weights; return how many layers have other weights now.
+
+    Args:
+        model: Changed in place.
+        settings: What goes.
+        shares: Share that goes by name of the layer; None: what the settings say of all.
+        samples: What to feed the model, for the weights that are left to make up for the others;
+            None: they stay as they are.
+    """
+    layers = prunable(model, settings)
+    if shares is None:
+        masks = _masks([by_output(layer) for layer in layers], settings, settings.share)
+    else:
+        layers = [layer for layer in layers if layer_name(layer.node) in shares]
+        masks = [
+            _masks([by_output(layer)], settings, shares[layer_name(layer.node)])[0]
+            for layer in layers
+        ]
+    source = model.clone()
+    changed = 0
+    for layer, mask in zip(layers, masks, strict=True):
+        weights = by_output(layer)
+        if not weights[~mask].any():
+            continue
+        made = np.where(mask, weights, 0)
+        if samples is not None and can_reconstruct(layer):
+            made = _made_up(source, layer, mask, samples)
+        set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), layer.bias)
+        changed += 1
+    return changed
+
+
+def _made_up(source: ir.Model, layer: Linear, mask: Mask, samples: Samples) -> FloatArray:
+    """Return weights that are zero by a mask, and otherwise keep the layer's outputs."""
+    name = layer_name(layer.node)
+    original = next(one for one in weighted_layers(source) if layer_name(one.node) == name)
+    moments = input_moments(source, original, samples, SAMPLES)
+    weights = by_output(layer)
+    rows, kept = weights.reshape(len(weights), -1), mask.reshape(len(mask), -1)
+    return refitted(rows, kept, moments).reshape(weights.shape)
+
+
+def _masks(tensors: list[FloatArray], settings: Prune, share: float) -> list[Mask]:
+    if settings.kept_of is not None:
+        return [n_of_m_mask(tensor, *settings.kept_of) for tensor in tensors]
+    return block_masks(
+        tensors, share, size=settings.size if settings.pattern == "vector" else 1,
+        together=settings.scope == "global",
+    )  # fmt: skip

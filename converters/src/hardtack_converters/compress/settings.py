@@ -1,0 +1,135 @@
+"""What can be asked of each compression pass: the [[compress]] tables of deploy.toml."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Pass(BaseModel):
+    """Settings that all passes have.
+
+    `pass_` is written `pass` in deploy.toml.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: tuple[str, ...] = ()
+    """Names of layers, or patterns like `conv*`; default: all that the pass can change."""
+    max_drop: Fraction | None = None
+    """Accuracy that this pass may cost; default: what `[gates] max_drop` leaves to all passes."""
+    required: bool = False
+    """Where the pass costs too much, or makes the bundle larger: stop with HT403, not skip it."""
+
+
+def _pattern(text: str) -> str:
+    if text in ("unstructured", "vector", "channel"):
+        return text
+    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise ValueError(f"{text!r} is none of unstructured, vector, channel, or n:m like 2:4")
+    return text
+
+
+class Prune(Pass):
+    """Set weights to zero, or remove whole channels."""
+
+    pass_: Literal["prune"] = Field(default="prune", alias="pass")
+    sparsity: Part | None = None
+    """Share of the weights (of the channels, by `channel`) that go."""
+    ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """The same, said as how many times fewer are left: 10 is a sparsity of 0.9."""
+    pattern: Annotated[str, AfterValidator(_pattern)] = "unstructured"
+    """`unstructured`, `vector`, `channel`, or n:m such as `2:4`: what goes together."""
+    size: int = Field(default=4, ge=2, le=64)
+    """Weights of a vector."""
+    scope: Literal["layer", "global"] = "layer"
+    """`layer`: each layer loses the same share; `global`: the least important go, wherever."""
+    sensitivity: bool = False
+    """Let each layer lose what it can spare, measured first on [data] evaluate."""
+    reconstruct: bool = True
+    """Let what is left make up for what goes, on calibration samples."""
+    samples: int = Field(default=500, gt=0)
+    """Evaluation samples that sensitivity is measured on, at most."""
+
+    @property
+    def share(self) -> float:
+        """Share that goes: `sparsity`, or what `ratio` or `n:m` comes to."""
+        if self.kept_of is not None:
+            return 1 - self.kept_of[0] / self.kept_of[1]
+        return self.sparsity if self.sparsity is not None else 1 - 1 / (self.ratio or 1.0)
+
+    @property
+    def kept_of(self) -> tuple[int, int] | None:
+        """The n and m of an n:m pattern."""
+        kept, colon, block = self.pattern.partition(":")
+        return (int(kept), int(block)) if colon else None
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Prune:
+        said = [self.sparsity is not None, self.ratio is not None, self.kept_of is not None]
+        if sum(said) != 1:
+            raise ValueError("say how much goes once: sparsity, ratio, or a pattern n:m")
+        fits = self.pattern in ("unstructured", "vector") and self.scope == "layer"
+        if self.sensitivity and not fits:
+            raise ValueError("sensitivity chooses shares of layers: not for n:m, channel, global")
+        return self
+
+
+class Share(Pass):
+    """Let the weights of a layer share few values, optimal k-means in one dimension."""
+
+    pass_: Literal["share"] = Field(default="share", alias="pass")
+    bits: int = Field(default=4, ge=1, le=8)
+    """A layer has at most 2 to the power of `bits` values; zeros stay zeros and are one of them."""
+
+
+class Factorise(Pass):
+    """Write a layer as two smaller ones."""
+
+    pass_: Literal["factorise"] = Field(default="factorise", alias="pass")
+    kind: Literal["dense", "separable", "bottleneck"] = "dense"
+    """Which layers, and into what: see above."""
+    energy: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The smallest rank that keeps this share of the squared outputs (`separable`: weights)."""
+    budget: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The largest rank whose weights are at most this share of the layer's."""
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Factorise:
+        if (self.energy is None) == (self.budget is None):
+            raise ValueError("say the rank once: by energy or by budget")
+        return self
+
+
+class Equalise(Pass):
+    """Give the channels between two layers like ranges, so that one grid suits them all."""
+
+    pass_: Literal["equalise"] = Field(default="equalise", alias="pass")
+
+
+class BiasCorrection(Pass):
+    """Take out of the biases what rounding to int8 adds to a layer's mean output."""
+
+    pass_: Literal["bias_correction"] = Field(default="bias_correction", alias="pass")
+    samples: int = Field(default=128, gt=0)
+    """Calibration samples that means are taken over."""
+
+
+class Round(Pass):
+    """Round each weight up or down so that the layer's output stays, not to the nearest code."""
+
+    pass_: Literal["round"] = Field(default="round", alias="pass")
+    samples: int = Field(default=128, gt=0)
+    """Calibration samples that outputs are compared on."""
+
+
+Compression = Annotated[
+    Prune | Share | Factorise | Equalise | BiasCorrection | Round, Field(discriminator="pass_")
+]
+"""One [[compress]] table."""

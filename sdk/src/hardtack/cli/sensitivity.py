@@ -1,0 +1,129 @@
+"""`hardtack sensitivity`: what pruning each layer alone to several sparsities would cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hardtack.config import find_config, load_config
+from hardtack_runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hardtack.config import Deployment
+    from hardtack_converters.compress.bench import Bench
+    from hardtack_converters.compress.sensitivity import Sensitivity
+
+
+@click.command("sensitivity")
+@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
+@click.option("--layer", "layers", multiple=True, help="only layers of this name or pattern")
+@click.option(
+    "--samples", default=500, type=click.IntRange(1), show_default=True, help="to judge on, at most"
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="also draw it: a .png, .svg or .pdf")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document")
+def command(
+    config: Path | None, layers: tuple[str, ...], samples: int, plot: Path | None, as_json: bool
+) -> None:
+    """Prune one layer at a time, and judge the int8 model on [data] evaluate every time."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hardtack_converters.compress.sensitivity import measure_sensitivity
+    from hardtack_converters.compress.settings import Prune
+
+    if plot is not None:
+        _check_plot(plot)
+    path = (config or find_config(Path.cwd())).resolve()
+    deployment = load_config(path)
+    console = Console(stderr=True)
+    hidden = as_json or not console.is_terminal
+    settings = Prune(sparsity=0.5, layers=layers, samples=samples)  # its share is not used
+    with Progress(console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("prune", total=None)
+        model, bench = _bench(deployment, path.parent)
+        bench = replace(bench, progress=lambda done, of: bar.update(task, completed=done, total=of))
+        found = measure_sensitivity(model, settings, bench)
+    if plot is not None:
+        _draw(found, plot)
+    if as_json:
+        click.echo(json.dumps(as_document(found), indent=1))
+    else:
+        _print(found, plot)
+
+
+def _bench(deployment: Deployment, base: Path) -> tuple[Any, Bench]:
+    from hardtack.bake import conversion_options, model_file
+    from hardtack.evaluation import judge_of
+    from hardtack_converters.convert import open_bench
+
+    data = deployment.data.evaluate
+    judge = None if data is None else judge_of(data, base)
+    options = replace(conversion_options(deployment, base), judge=judge)
+    return open_bench(model_file(deployment, base), options)
+
+
+def as_document(found: Sensitivity) -> dict[str, Any]:
+    """Return what was measured, for machines."""
+    return {
+        "unpruned": found.unpruned,
+        "sparsities": list(found.levels),
+        "layers": [
+            {"name": name, "weights": weights, "accuracy": row.tolist()}
+            for name, weights, row in zip(found.layers, found.weights, found.accuracy, strict=True)
+        ],
+    }
+
+
+def _print(found: Sensitivity, plot: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, 160)  # names of layers are long
+    heads = [f"{100 * level:g} %" for level in found.levels]
+    table = Table("accuracy with", "weights", "0 %", *heads, box=None, pad_edge=False)
+    for name, weights, row in zip(found.layers, found.weights, found.accuracy, strict=True):
+        cells = [f"{100 * accuracy:.2f}" for accuracy in (found.unpruned, *row)]
+        table.add_row(name, f"{weights:,}", *cells)
+    console.print(table)
+    if plot is not None:
+        click.echo(f"wrote      {plot}")
+
+
+def _check_plot(plot: Path) -> None:
+    """Refuse before anything long has begun."""
+    if plot.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError("HT104", "--plot", f"{plot.name} is no .png, .svg or .pdf")
+    try:
+        import matplotlib as _matplotlib
+    except ImportError as error:
+        raise ConfigError(
+            "HT105", "--plot", "it needs the package matplotlib", "pip install 'hardtack[report]'"
+        ) from error
+    assert _matplotlib is not None
+
+
+def _draw(found: Sensitivity, plot: Path) -> None:
+    import io
+
+    from matplotlib.figure import Figure
+
+    from hardtack.files import write_whole
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    sparsities = [0.0, *(100 * level for level in found.levels)]
+    for name, row in zip(found.layers, found.accuracy, strict=True):
+        curve = [100 * found.unpruned, *(100 * row)]
+        axes.plot(sparsities, curve, marker="o", label=name[-40:])
+    axes.set_xlabel("weights of the layer that are zero, %")
+    axes.set_ylabel("accuracy in int8, %")
+    axes.legend(fontsize="small")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=plot.suffix[1:])
+    write_whole(plot, drawn.getvalue())

@@ -1,0 +1,51 @@
+"""[[compress]] on the command line: measured, shown, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.end_to_end.command import CommandLine, written
+
+PRUNE = '\n[[compress]]\npass = "prune"\nsparsity = "10 %"\n'
+
+
+def ask(project: Path, text: str) -> None:
+    path = project / "deploy.toml"
+    path.write_text(path.read_text() + text)
+
+
+def test_a_pruned_model_is_smaller_and_the_table_says_so(cli: CommandLine, project: Path) -> None:
+    plain = cli.works("convert", "--json").document
+    ask(project, PRUNE)
+    document = cli.works("convert", "--json").document
+    (row,) = document["compress"]
+    sizes = [d["bundles"][0]["bytes"] for d in (plain, document)]
+    assert [row["bytes"]["before"], row["bytes"]["after"]] == sizes
+    accuracies = [d["accuracy"]["int8"] for d in (plain, document)]
+    assert [row["accuracy"]["before"], row["accuracy"]["after"]] == accuracies
+    assert plain["compress"] == []
+    assert document["accuracy"]["float"] == plain["accuracy"]["float"]
+    out = cli.works("convert").out
+    assert f"{sizes[0]:,} -> {sizes[1]:,}" in out
+    assert "10.0 % of 6,032 weights are zero" in out
+
+
+def test_a_pass_beyond_the_gate_is_skipped(cli: CommandLine, project: Path) -> None:
+    plain = cli.works("convert", "--json").document["bundles"]
+    ask(project, PRUNE.replace("10 %", "97 %"))
+    assert "skipped: it costs" in cli.works("convert").out
+    assert cli.works("convert", "--json").document["bundles"] == plain
+
+
+def test_a_required_pass_beyond_the_gate_is_an_error(cli: CommandLine, project: Path) -> None:
+    ask(project, PRUNE.replace("10 %", "97 %") + "required = true\n")
+    said = cli.run("convert").refused("HT403", 4)
+    assert "[[compress]] 1 (prune)" in said
+    assert written(project) == []
+
+
+def test_a_layer_that_is_not_there_is_an_error(cli: CommandLine, project: Path) -> None:
+    ask(project, PRUNE + 'layers = ["nowhere"]\n')
+    said = cli.run("convert").refused("HT110", 2)
+    assert "layers" in said
+    assert written(project) == []

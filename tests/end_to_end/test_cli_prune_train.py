@@ -1,0 +1,41 @@
+"""[train] prune, and what `convert` makes of it, on the demo's digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import CommandLine, change
+
+TRAIN = """
+[train]
+data = { path = "test.npz", x = "x", y = "y" }
+epochs = 10
+batch = 32
+prune = { sparsity = "80 %", scope = "global" }
+"""
+
+
+def append(project: Path, text: str) -> None:
+    path = project / "deploy.toml"
+    path.write_text(path.read_text() + text)
+
+
+def test_a_model_pruned_in_training_stays_pruned(cli: CommandLine, project: Path) -> None:
+    pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
+    change(project, 'max_drop = "1.0 %"', "")
+    plain = cli.works("convert", "--json").document["bundles"][0]["bytes"]
+    append(project, TRAIN)
+    trained = cli.works("train", "--json").document
+    assert trained["best"]["pruned"] == pytest.approx(0.8)
+    document = cli.works("convert", "--json").document
+    assert document["accuracy"]["int8"] > 0.95
+    assert document["bundles"][0]["bytes"] < 0.5 * plain
+
+
+@pytest.mark.parametrize("key", ["sensitivity = true", 'pattern = "channel"'])
+def test_what_only_convert_can_do_is_refused(cli: CommandLine, project: Path, key: str) -> None:
+    append(project, TRAIN.replace('scope = "global"', key))
+    said = cli.run("train").refused("HT104", 2)
+    assert "[[compress]] does" in said

@@ -1,0 +1,42 @@
+"""`hardtack sensitivity`: table, document and plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import CommandLine, change, written
+
+
+def test_the_table_has_a_row_per_layer(cli: CommandLine, project: Path) -> None:
+    document = cli.works("sensitivity", "--samples", "100", "--json").document
+    assert [layer["weights"] for layer in document["layers"]] == [144, 4608, 1280]
+    assert all(
+        len(layer["accuracy"]) == len(document["sparsities"]) for layer in document["layers"]
+    )
+    name = document["layers"][1]["name"]
+    out = cli.works("sensitivity", "--samples", "100", "--layer", name).out
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split()[:2] == [name, "4,608"]
+    assert f"{100 * document['layers'][1]['accuracy'][-1]:.2f}" in lines[1]
+    assert written(project) == []
+
+
+def test_a_plot_is_drawn(cli: CommandLine, project: Path) -> None:
+    pytest.importorskip("matplotlib")
+    cli.works("sensitivity", "--samples", "20", "--layer", "*", "--plot", "layers.svg")
+    drawn = (project / "layers.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert written(project) == ["layers.svg"]
+
+
+def test_a_plot_of_no_known_kind_is_refused(cli: CommandLine) -> None:
+    cli.run("sensitivity", "--plot", "layers.gif").refused("HT104", 2)
+
+
+def test_without_samples_to_judge_by_it_says_so(cli: CommandLine, project: Path) -> None:
+    change(project, "max_drop", "# max_drop")
+    change(project, "evaluate =", "# evaluate =")
+    assert "nothing to measure accuracy on" in cli.run("sensitivity").refused("HT104", 2)

@@ -1,0 +1,82 @@
+"""[[compress]] of deploy.toml: each pass has its own keys, and errors name their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hardtack.config import Deployment, load_config
+from hardtack_converters.compress.settings import Prune, Share
+from hardtack_runtime.errors import ConfigError
+
+HEAD = 'version = 1\n[model]\npath = "m.onnx"\n[data]\nevaluate = { path = "e.npz" }\n'
+
+
+def loaded(tmp_path: Path, text: str, head: str = HEAD) -> Deployment:
+    path = tmp_path / "deploy.toml"
+    path.write_text(head + text)
+    return load_config(path)
+
+
+def test_passes_are_read_in_order(tmp_path: Path) -> None:
+    text = """
+[[compress]]
+pass = "prune"
+layers = ["conv*"]
+sparsity = "80 %"
+max_drop = "1 %"
+[[compress]]
+pass = "share"
+bits = 5
+"""
+    assert loaded(tmp_path, text).compress == (
+        Prune(layers=("conv*",), sparsity=0.8, max_drop=0.01),
+        Share(bits=5),
+    )
+
+
+def test_shares_may_be_numbers(tmp_path: Path) -> None:
+    (wanted,) = loaded(tmp_path, '[[compress]]\npass = "prune"\nratio = 5\n').compress
+    assert isinstance(wanted, Prune)
+    assert wanted.share == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place", "said"),
+    [
+        pytest.param('pass = "prun"', "HT104", "7:1", 'did you mean "prune"?', id="pass"),
+        pytest.param("bits = 3", "HT104", "6:1", "`compress.0.pass` is missing", id="no pass"),
+        pytest.param(
+            'pass = "prune"\nsparsty = 0.5', "HT103", "8:1", "did you mean `sparsity`?", id="key"
+        ),
+        pytest.param(
+            'pass = "share"\nsparsity = 0.5', "HT103", "8:1", "bits", id="key of another pass"
+        ),
+        pytest.param(
+            'pass = "prune"\nsparsity = "80 kilo"', "HT104", "8:1", "number", id="no share"
+        ),
+        pytest.param('pass = "prune"\nsparsity = 1', "HT104", "8:1", "less than 1", id="all"),
+        pytest.param('pass = "prune"', "HT104", "6:1", "say how much goes once", id="nothing"),
+        pytest.param(
+            'pass = "prune"\npattern = "4:2"', "HT104", "8:1", "n:m like 2:4", id="pattern"
+        ),
+        pytest.param('pass = "share"\nbits = 9', "HT104", "8:1", "8", id="bits"),
+    ],
+)
+def test_what_is_wrong_is_located(
+    tmp_path: Path, text: str, code: str, place: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, f"[[compress]]\n{text}\n")
+    assert caught.value.code == code
+    assert caught.value.where == f"{tmp_path / 'deploy.toml'}:{place}"
+    assert said in caught.value.met + caught.value.todo
+
+
+@pytest.mark.parametrize("key", ['max_drop = "1 %"', "sensitivity = true"])
+def test_what_needs_accuracy_needs_samples(tmp_path: Path, key: str) -> None:
+    head = 'version = 1\n[model]\npath = "m.onnx"\n'
+    with pytest.raises(ConfigError, match="nothing to measure accuracy on") as caught:
+        loaded(tmp_path, f'[[compress]]\npass = "prune"\nsparsity = 0.5\n{key}\n', head)
+    assert caught.value.where.endswith(":7:1")
