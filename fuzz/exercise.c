@@ -36,7 +36,7 @@ static ht_status run(ht_model *model) {
     return status;
 }
 
-/* The same with the constants of one operator unpacked at a time: the verdict must be `expected`. */
+/* The same with the constants of one operator unpacked at a time: it must end as `expected`. */
 static void run_layered(ht_model *model, ht_status expected) {
     const uint32_t size = model->layer_size;
     if (size >= model->bundle.unpacked_size || (uint64_t)size * model->op_count > WORK_LIMIT) {

@@ -299,7 +299,7 @@ def test_layers_and_log_are_told(host: Host) -> None:
     layers = LayersReply.decode(host.ask(Type.LAYERS, Layers(0, 100).encode()))
     assert (layers.operators, len(read_words(layers.data))) == (2, 2)
     log = LogReply.decode(host.ask(Type.LOG, u32(0)))
-    assert log.data.endswith(b"on posix: slot A\n")
+    assert log.data.endswith(b"on posix: slot A, weights unpacked to memory\n")
 
 
 def test_a_reset_forgets_the_boot_id_and_says_so(host: Host) -> None:

@@ -18,7 +18,7 @@ from hardtack_firmware.boards import boards, find_board
 from hardtack_firmware.build import find_toolchain, project_board
 from hardtack_firmware.images import FAMILIES
 from hardtack_runtime.errors import ConfigError
-from tests.digit_bundles import KEY, STRANGER, lenet, make_bundle
+from tests.digit_bundles import STRANGER, make_bundle
 from tests.end_to_end.command import CommandLine, Ran
 from tests.firmware.build import ROOT, monocypher
 from tests.firmware.host import RefusedError
@@ -27,16 +27,6 @@ from tests.firmware.qemu import BOARDS, Machine
 
 BUNDLE = make_bundle("1.0.0", ballast=40)
 NEEDED = ("sh", "make", "mkdir", "cmp", "cp", "rm")
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> CommandLine:
-    shell = CommandLine(tmp_path, tmp_path)
-    keys = shell.home / "config" / "hardtack" / "keys"
-    keys.mkdir(parents=True)
-    KEY.save(keys / "default.key")
-    (tmp_path / "digits.htb").write_bytes(BUNDLE)
-    return shell
 
 
 def new(shell: CommandLine, board: str, *words: str) -> Path:
@@ -338,53 +328,6 @@ def test_a_model_that_does_not_fit_stops_the_build(
         path = project / "ports" / "posix" / "board.mk"
         path.write_text(path.read_text().replace("SLOT_SIZE :=", f"{setting}#"))
     assert said in shell.run("build", "fw").refused("HT503", 4)
-
-
-def test_a_model_larger_than_the_board_s_memory_is_not_told_to_take_more(
-    shell: CommandLine,
-) -> None:
-    if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip("no arm-none-eabi-gcc")
-    (shell.here / "lenet.htb").write_bytes(lenet())
-    new(shell, "microbit", "--bundle", "lenet.htb")
-    said = shell.run("build", "fw").refused("HT503", 4)
-    assert "needs at least 113616 bytes of memory" in said
-    assert "the board has 16384 bytes of memory in all" in said
-    assert "POOL_SIZE to" not in said
-
-
-@pytest.mark.parametrize(
-    ("pool", "region", "said"),
-    [
-        pytest.param(
-            "4096",
-            "0",
-            "608 B of 4.0 KiB for a model: arena 128 B, weights unpacked 480 B to memory\n",
-            id="memory",
-        ),
-        pytest.param(
-            "400",
-            "64K",
-            "128 B of 400 B for a model: arena 128 B, weights unpacked 480 B to flash\n",
-            id="flash",
-        ),
-        pytest.param(
-            "400",
-            "0",
-            "400 B of 400 B for a model: arena 128 B, weights unpacked "
-            "480 B to memory, layer by layer, 272 B at most\n",
-            id="layers",
-        ),
-    ],
-)
-def test_the_report_says_where_weights_are_unpacked(
-    shell: CommandLine, pool: str, region: str, said: str
-) -> None:
-    project = new(shell, "posix", "--bundle", "digits.htb")
-    path = project / "project.mk"
-    settings = f"POOL_SIZE := {pool}\nUNPACKED_SIZE := {region}\n#"
-    path.write_text(path.read_text().replace("POOL_SIZE ?=", settings))
-    assert said in shell.works("build", "fw").out
 
 
 def test_a_firmware_larger_than_its_board_says_by_how_much(shell: CommandLine) -> None:

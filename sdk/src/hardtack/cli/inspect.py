@@ -32,6 +32,8 @@ def command(bundle: Path, as_json: bool) -> None:
 
 def describe(content: Bundle) -> dict[str, Any]:
     """Return everything `inspect` shows, for machines."""
+    from hardtack_runtime.memory import Needs
+
     header = content.header
     return {
         "release": header.release,
@@ -39,7 +41,11 @@ def describe(content: Bundle) -> dict[str, Any]:
         "key_id": header.key_id.hex(),
         "manifest": content.manifest.model_dump(mode="json"),
         "bytes": {"total": header.total_size, **content.sections},
-        "memory": {"arena": header.arena_size, "unpacked_weights": header.unpacked_size},
+        "memory": {
+            "arena": header.arena_size,
+            "unpacked_weights": header.unpacked_size,
+            "unpacked_layer": Needs.of(content).layer,
+        },
         "operators": [
             {"name": name, "operator": type(op).__name__}
             for name, op in zip_longest(content.manifest.layers, content.program.ops, fillvalue="")
@@ -74,6 +80,7 @@ def _print(content: Bundle) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from hardtack_runtime.memory import Needs
     from hardtack_runtime.packing import Coding
 
     header, manifest = content.header, content.manifest
@@ -82,7 +89,10 @@ def _print(content: Bundle) -> None:
         f"[bold]{header.release}[/]  for {header.hardware}  {header.total_size} bytes", markup=True
     )
     console.print(f"model {manifest.model_id}  signed by {header.key_id.hex()}")
-    console.print(f"arena {header.arena_size} B, unpacked weights {header.unpacked_size} B")
+    console.print(
+        f"arena {header.arena_size} B, unpacked weights {header.unpacked_size} B, "
+        f"those of one layer {Needs.of(content).layer} B"
+    )
     for direction, ports in (("input", manifest.inputs), ("output", manifest.outputs)):
         for port in ports:
             console.print(
