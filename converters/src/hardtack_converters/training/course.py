@@ -25,7 +25,9 @@ AIM = 0.97
 STEP_LR = 0.1
 """Of the learning rate, for the steps: each moves all codes of a layer at once."""
 FASTEST = 1.12
-"""Growth of the rate per epoch, at most: units that die of a sudden jump do not come back."""
+"""Growth of the rate per epoch in a long training: units that die of a jump do not come back."""
+REACH = 300.0
+"""Growth of the rate that half of the epochs must allow, be they few."""
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
 then, and a model that has seen the samples held out before has forgotten them."""
@@ -98,7 +100,8 @@ class Course:
             self.best = epoch, copy.deepcopy(self.module.state_dict())
         if size is not None:
             # Squared: much of a small bundle is not weights, and no rate makes it smaller.
-            self.rate *= min(FASTEST, max(1 / FASTEST, (epoch.bytes / (AIM * size)) ** 2))
+            fastest = max(FASTEST, REACH ** (2 / self.options.epochs))
+            self.rate *= min(fastest, max(1 / fastest, (epoch.bytes / (AIM * size)) ** 2))
 
     def _is_best(self, epoch: Epoch) -> bool:
         if self.pruning is not None and not self.pruning.keeps(epoch):
