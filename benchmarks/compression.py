@@ -72,6 +72,7 @@ class Phase:
         rate: Loss per bit at the beginning.
         ramp: Share of the epochs over which it comes into force.
         lr: First learning rate.
+        structure: Codes that a unit counts for.
     """
 
     size: int | None
@@ -80,6 +81,7 @@ class Phase:
     rate: float = 0.0
     ramp: float = 0.05
     lr: float = 0.01
+    structure: float = 1.0
 
 
 RECIPES = {
@@ -94,7 +96,7 @@ RECIPES = {
         Phase(None, 7, shift=1, lr=0.02),
         Phase(11000, 10, rate=3e-6, ramp=0.25, lr=0.02),
         Phase(4500, 14, rate=8e-6),
-        Phase(3068, 32, rate=2e-5),
+        Phase(3068, 30, rate=2e-5, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""
@@ -243,7 +245,8 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
     for phase in RECIPES[net]:
         wanted = TrainOptions(
             epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
-            shift=phase.shift, seed=seed, teacher=TEACHING if teacher else 0.0,
+            structure=phase.structure, shift=phase.shift, seed=seed,
+            teacher=TEACHING if teacher else 0.0,
         )  # fmt: skip
         sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]
         done = train(
