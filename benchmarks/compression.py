@@ -86,17 +86,17 @@ class Phase:
 
 RECIPES = {
     "lenet300": (
-        Phase(None, 10, shift=1, lr=0.02),
-        Phase(9000, 14, shift=1, rate=2e-6, ramp=0.25, lr=0.02),
-        Phase(4700, 20, shift=1, rate=6e-6),
-        Phase(3800, 20, shift=1, rate=1e-5),
-        Phase(3000, 15, shift=1, rate=2e-5),
+        Phase(None, 8, shift=1, lr=0.02),
+        Phase(9000, 10, shift=1, rate=2e-6, ramp=0.25, lr=0.02),
+        Phase(4700, 14, shift=1, rate=6e-6),
+        Phase(3800, 14, shift=1, rate=1e-5),
+        Phase(3000, 10, shift=1, rate=2e-5),
     ),
     "lenet5": (
         Phase(None, 7, shift=1, lr=0.02),
         Phase(11000, 10, rate=3e-6, ramp=0.25, lr=0.02),
         Phase(4500, 14, rate=8e-6),
-        Phase(3068, 30, rate=2e-5, structure=3.0),
+        Phase(3068, 22, rate=2.5e-5, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""

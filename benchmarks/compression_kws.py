@@ -28,8 +28,8 @@ from hardtack_runtime.interpreter import Interpreter
 
 STORED = Path(__file__).parent / "models"
 FLOAT = "mlperf_tiny/kws_ref_model_float32.tflite"
-SIZES = (16_000, 13_000, 10_500)
-EPOCHS = 30
+SIZES = (16_000, 12_000)
+EPOCHS = 20
 POINTS = 1.0
 """Of accuracy that may be lost."""
 Array = npt.NDArray[np.float32]

@@ -120,7 +120,9 @@ def pack(
         if _WORD.fullmatch(text) is None or len(text) >= room:
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
     constants = [t.data for t in program.tensors if t.data is not None]
-    packed = packing.pack_constants(constants, unpack_limit, smallest=smallest)
+    packed = packing.pack_constants(
+        constants, unpack_limit, smallest=smallest, rows=len(program.tensors)
+    )
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)
