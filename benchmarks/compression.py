@@ -72,6 +72,7 @@ class Phase:
         rate: Loss per bit at the beginning.
         ramp: Share of the epochs over which it comes into force.
         lr: First learning rate.
+        structure: Codes that a unit counts for.
     """
 
     size: int | None
@@ -80,21 +81,22 @@ class Phase:
     rate: float = 0.0
     ramp: float = 0.05
     lr: float = 0.01
+    structure: float = 1.0
 
 
 RECIPES = {
     "lenet300": (
-        Phase(None, 10, shift=1, lr=0.02),
-        Phase(9000, 14, shift=1, rate=2e-6, ramp=0.25, lr=0.02),
-        Phase(4700, 20, shift=1, rate=6e-6),
-        Phase(3800, 20, shift=1, rate=1e-5),
-        Phase(3000, 15, shift=1, rate=2e-5),
+        Phase(None, 8, shift=1, lr=0.02),
+        Phase(9000, 10, shift=1, rate=2e-6, ramp=0.25, lr=0.02),
+        Phase(4700, 14, shift=1, rate=6e-6),
+        Phase(3800, 14, shift=1, rate=1e-5),
+        Phase(3000, 10, shift=1, rate=2e-5),
     ),
     "lenet5": (
         Phase(None, 7, shift=1, lr=0.02),
         Phase(11000, 10, rate=3e-6, ramp=0.25, lr=0.02),
         Phase(4500, 14, rate=8e-6),
-        Phase(3068, 32, rate=2e-5),
+        Phase(3068, 22, rate=2.5e-5, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""
@@ -243,7 +245,8 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
     for phase in RECIPES[net]:
         wanted = TrainOptions(
             epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
-            shift=phase.shift, seed=seed, teacher=TEACHING if teacher else 0.0,
+            structure=phase.structure, shift=phase.shift, seed=seed,
+            teacher=TEACHING if teacher else 0.0,
         )  # fmt: skip
         sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]
         done = train(

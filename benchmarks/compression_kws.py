@@ -28,8 +28,8 @@ from hardtack_runtime.interpreter import Interpreter
 
 STORED = Path(__file__).parent / "models"
 FLOAT = "mlperf_tiny/kws_ref_model_float32.tflite"
-SIZES = (16_000, 13_000, 10_500)
-EPOCHS = 14
+SIZES = (16_000, 12_000)
+EPOCHS = 20
 POINTS = 1.0
 """Of accuracy that may be lost."""
 Array = npt.NDArray[np.float32]
@@ -107,7 +107,7 @@ def train_all(heard: Clips) -> None:
 
     options = Options(name="kws", task="classify", calibration=heard.x[:512])
     float_net = prepared((DATA / FLOAT).read_bytes())
-    model, rate = float_net, 2e-6
+    model, rate = float_net, 1e-5
     for size in SIZES:
         wanted = TrainOptions(
             epochs=EPOCHS, size=size, rate=rate, ramp=0.1, lr=0.01, batch=64, teacher=0.7

@@ -221,7 +221,7 @@ def _empty(dims: tuple[int, int, int, int] = (1, 1, 1, 5)) -> Program:
         pytest.param("PROG", 6, "h", 128, "PROG port 0", id="a zero point of 128"),
         pytest.param("PROG", 8, "f", 0, "PROG port 0", id="a scale of 0"),
         pytest.param("TENS", 0, "H", 2, "for 2 tensors", id="a tensor too many"),
-        pytest.param("TENS", 2, "B", 8, "layout 8", id="a layout that is none"),
+        pytest.param("TENS", 2, "B", 16, "layout 16", id="a layout that is none"),
         pytest.param("TENS", 2, "B", 1, "for 1 tensors", id="a layout of longer rows"),
         pytest.param("TENS", 3, "B", 1, "reserved 1", id="a reserved byte"),
         pytest.param("TENS", 9, "H", 16, "outside the arena", id="a tensor behind the arena"),
@@ -331,13 +331,19 @@ def test_a_field_of_three_bytes_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("dims", "offset", "row"),
-    [((1, 1, 1, 255), 65520, 7), ((1, 1, 1, 256), 0, 11), ((1, 1, 1, 5), 65536, 9)],
+    [
+        ((1, 1, 1, 255), 65520, 7),
+        ((1, 1, 1, 256), 0, 8),
+        ((1, 1, 1, 5), 65536, 9),
+        ((1, 256, 1, 1), 0, 10),
+        ((1, 1, 256, 256), 0, 11),
+    ],
 )
 def test_rows_of_tensors_are_as_short_as_they_can_be(
     dims: tuple[int, int, int, int], offset: int, row: int
 ) -> None:
     tensor = Tensor("x", dims, None, offset)
-    program = Program((tensor,), (), (Port(0, 1.0, 0),), (Port(0, 1.0, 0),), offset + 256)
+    program = Program((tensor,), (), (Port(0, 1.0, 0),), (Port(0, 1.0, 0),), offset + 65536)
     data = pack(program, manifest_for(program), key=None)
     assert unpack(data).sections["TENS"] == 4 + row
     assert unpack(data).program.tensors[0].dims == dims
@@ -348,9 +354,9 @@ def test_a_short_file_cannot_ask_for_all_memory(bundle: bytes) -> None:
     """Sizes are compared with the signed header before anything is unpacked."""
     damaged = bytearray(bundle)
     for row in range(len(every_op_program().tensors)):
-        at = _sections(bundle)["TENS"] + 4 + 13 * row
+        at = _sections(bundle)["TENS"] + 4 + 10 * row
         if damaged[at] >> 4 > 1:
-            struct.pack_into("<4H", damaged, at + 3, 1, 1, 4095, 65535)
+            struct.pack_into("<3BH", damaged, at + 3, 1, 16, 255, 65535)
     with pytest.raises(BundleError, match="unpacks to"):
         unpack(bytes(damaged))
 

@@ -168,6 +168,12 @@ def test_a_table_that_does_not_pay_is_left_out() -> None:
     assert packed.constants[0].coding == Coding.RAW
 
 
+def test_a_table_that_pays_less_than_the_rows_that_name_it_is_left_out() -> None:
+    codes = np.random.default_rng(4).laplace(0, 6, (10, 1, 1, 30)).clip(-128, 127).astype(np.int8)
+    assert pack_constants([codes], rows=4).tables
+    assert pack_constants([codes], rows=400).tables == ()
+
+
 @given(
     hnp.arrays(np.int8, hnp.array_shapes(min_dims=4, max_dims=4, max_side=9)), st.data()
 )  # fmt: skip

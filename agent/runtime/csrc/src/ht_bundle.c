@@ -9,7 +9,7 @@
 #define MAX_VERSION 1000000000u
 
 /* What an entry of the tensor table has (SPEC section 1.5). */
-enum { WIDE_DIMS = 1, WIDE_OFFSET = 2, TABLES = 4, LAYOUTS = 8 };
+enum { WIDE_CHANNELS = 1, WIDE_OTHERS = 2, WIDE_OFFSET = 4, TABLES = 8, LAYOUTS = 16 };
 
 /* In the header, bytes. */
 enum {
@@ -166,11 +166,19 @@ ht_status ht_bundle_code_table(const ht_bundle *bundle, uint32_t index, ht_span 
     return HT_OK;
 }
 
-static ht_status read_dims(const uint8_t *entry, uint32_t width, ht_tensor *tensor) {
+/* Read a field of one byte or two; *next is where the following one begins. */
+static uint32_t read_field(const uint8_t **next, uint32_t is_wide) {
+    const uint32_t value = is_wide ? load16_le(*next) : **next;
+    *next += is_wide ? 2 : 1;
+    return value;
+}
+
+static ht_status read_dims(const uint8_t **next, uint32_t layout, ht_tensor *tensor) {
     uint64_t elements = 1;
     for (uint32_t i = 0; i < 4; i++) {
-        tensor->dims[i] = (int32_t)(width == 1 ? entry[i] : load16_le(entry + 2 * i));
-        elements *= (uint64_t)tensor->dims[i];
+        const uint32_t dim = read_field(next, layout & (i < 3 ? WIDE_OTHERS : WIDE_CHANNELS));
+        tensor->dims[i] = (int32_t)dim;
+        elements *= dim;
     }
     if (elements == 0 || elements >= 1u << 28) {
         return HT_ERR_TENSOR;
@@ -196,8 +204,8 @@ static ht_status read_stored(const ht_span *data, ht_tensor *tensor) {
 }
 
 static uint32_t entry_size(uint32_t layout) {
-    return 7u + (layout & TABLES ? 2u : 0u) + (layout & WIDE_DIMS ? 4u : 0u) +
-           (layout & WIDE_OFFSET ? 2u : 0u);
+    return 7u + (layout & WIDE_CHANNELS ? 1u : 0u) + (layout & WIDE_OTHERS ? 3u : 0u) +
+           (layout & WIDE_OFFSET ? 2u : 0u) + (layout & TABLES ? 2u : 0u);
 }
 
 static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *tensor) {
@@ -206,15 +214,13 @@ static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *
     const uint8_t *entry = table + TENS_HEAD_SIZE + index * entry_size(layout);
     tensor->dtype = entry[0] & 15;
     tensor->coding = entry[0] >> 4;
+    tensor->place = tensor->coding == HT_UNSTORED ? HT_ARENA : HT_CONSTANT;
     tensor->table = layout & TABLES ? entry[1] : 0;
     tensor->gap_table = layout & TABLES ? entry[2] : 0;
-    tensor->place = tensor->coding == HT_UNSTORED ? HT_ARENA : HT_CONSTANT;
-    entry += layout & TABLES ? 3 : 1;
-    const uint32_t width = layout & WIDE_DIMS ? 2 : 1;
-    const uint8_t *offset = entry + 4 * width;
-    tensor->offset = layout & WIDE_OFFSET ? load32_le(offset) : load16_le(offset);
     tensor->stored_size = 0;
-    const ht_status status = read_dims(entry, width, tensor);
+    entry += layout & TABLES ? 3 : 1;
+    const ht_status status = read_dims(&entry, layout, tensor);
+    tensor->offset = layout & WIDE_OFFSET ? load32_le(entry) : load16_le(entry);
     if (status != HT_OK || tensor->place == HT_ARENA) {
         return status;
     }

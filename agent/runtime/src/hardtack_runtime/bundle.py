@@ -125,10 +125,10 @@ def pack(
     indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
     constants = [t.data for t in program.tensors if t.data is not None]
     kept = {place for place, index in enumerate(indices) if index in raw}
-    biases = _biases_behind_weights(program, indices)
     packed = packing.pack_constants(
-        constants, unpack_limit, raw=kept, biases=biases, smallest=smallest
-    )
+        constants, unpack_limit, raw=kept, biases=_biases_behind_weights(program, indices),
+        smallest=smallest, rows=len(program.tensors),
+    )  # fmt: skip
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     data, offsets = lay_out(packed)

@@ -83,6 +83,7 @@ def pack_constants(
     raw: Collection[int] = (),
     biases: Collection[int] = (),
     smallest: bool = False,
+    rows: int = 0,
 ) -> Packed:
     """Choose the smallest coding for every constant.
 
@@ -93,6 +94,7 @@ def pack_constants(
         raw: Indices of constants to store as they are.
         biases: Indices of biases that may be folded: the constant before is their weights.
         smallest: Try ctx too, which takes a hundred times as long to unpack.
+        rows: Rows of the tensor table: each names its tables as soon as there is one.
     """
     streams = [_Streams(c) if c.dtype == np.int8 else None for c in constants]
     coded = [s for s in streams if s]
@@ -106,9 +108,9 @@ def pack_constants(
     ]
     options = [every[:1] if i in raw else every for i, every in enumerate(options)]
     costs = [len(table.encode()) for table in tables]
-    chosen = _choose(options, costs)
+    chosen = _choose(options, costs, rows)
     if unpack_limit is not None:
-        chosen = _choose(_within(options, chosen, constants, unpack_limit), costs)
+        chosen = _choose(_within(options, chosen, constants, unpack_limit), costs, rows)
     used = sorted({t for option in chosen for t in option.tables})
     place = {table: index for index, table in enumerate(used)}
     stored = [_stored(pick, every, place) for pick, every in zip(chosen, options, strict=True)]
@@ -249,18 +251,20 @@ def _gain(groups: dict[int, tuple[list[int], IntArray, float]], first: int, seco
     return one[2] + other[2] - _cost(one[1] + other[1])
 
 
-def _choose(options: list[list[_Option]], costs: list[int]) -> list[_Option]:
+def _choose(options: list[list[_Option]], costs: list[int], rows: int) -> list[_Option]:
     """Pick an option per tensor so that bytes and the tables they need are fewest.
 
-    Starts with every table and drops one after another while that saves bytes.
+    Starts with every table and drops one after another while that saves bytes; having none at all
+    is tried too.
     """
     allowed = set(range(len(costs)))
-    chosen, total = _best(options, allowed, costs)
+    chosen, total = _best(options, allowed, costs, rows)
+    bare, least = _best(options, (), costs, rows)
     while True:
-        without = [(_best(options, allowed - {table}, costs), table) for table in allowed]
+        without = [(_best(options, allowed - {table}, costs, rows), table) for table in allowed]
         better = [(size, table, pick) for (pick, size), table in without if size < total]
         if not better:
-            return chosen
+            return bare if least < total else chosen
         total, dropped, chosen = min(better, key=lambda one: one[:2])
         allowed.discard(dropped)
 
@@ -293,7 +297,7 @@ def unpacked_bytes(constant: Constant) -> int:
 
 
 def _best(
-    options: list[list[_Option]], allowed: Iterable[int], costs: list[int]
+    options: list[list[_Option]], allowed: Iterable[int], costs: list[int], rows: int
 ) -> tuple[list[_Option], int]:
     usable = set(allowed)
     chosen = [
@@ -301,8 +305,7 @@ def _best(
         for every in options
     ]
     used = {table for option in chosen for table in option.tables}
-    # With any table, rows of the tensor table have two bytes more to name theirs.
-    named = 2 * len(options) if used else 0
+    named = 2 * rows if used else 0
     return chosen, named + sum(map(_stored_size, chosen)) + sum(costs[table] for table in used)
 
 

@@ -57,19 +57,22 @@ def lay_out(packed: Packed) -> tuple[bytes, list[int]]:
 class Layout(IntFlag):
     """What the rows of a tensor table have (SPEC section 1.5)."""
 
-    WIDE_DIMS = 1
-    WIDE_OFFSET = 2
-    TABLES = 4
+    WIDE_CHANNELS = 1
+    WIDE_OTHERS = 2
+    WIDE_OFFSET = 4
+    TABLES = 8
 
     @property
     def row(self) -> struct.Struct:
         """Of a row: dtype and coding, the two tables if any, dims, offset."""
         tables = "BB" if Layout.TABLES in self else ""
-        dims = "4H" if Layout.WIDE_DIMS in self else "4B"
-        return struct.Struct(f"<B{tables}{dims}{'I' if Layout.WIDE_OFFSET in self else 'H'}")
+        others = "HHH" if Layout.WIDE_OTHERS in self else "BBB"
+        channels = "H" if Layout.WIDE_CHANNELS in self else "B"
+        offset = "I" if Layout.WIDE_OFFSET in self else "H"
+        return struct.Struct(f"<B{tables}{others}{channels}{offset}")
 
 
-WIDEST = Layout.WIDE_DIMS | Layout.WIDE_OFFSET | Layout.TABLES
+WIDEST = Layout.WIDE_CHANNELS | Layout.WIDE_OTHERS | Layout.WIDE_OFFSET | Layout.TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,10 @@ def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed, offsets: list[in
         else:
             rows.append(row_of(tensor, ARENA, tensor.offset))
     layout = Layout(0)
-    if max(max(row.dims) for row in rows) > 255:
-        layout |= Layout.WIDE_DIMS
+    if max(row.dims[3] for row in rows) > 255:
+        layout |= Layout.WIDE_CHANNELS
+    if max(max(row.dims[:3]) for row in rows) > 255:
+        layout |= Layout.WIDE_OTHERS
     if max(row.offset for row in rows) > 65535:
         layout |= Layout.WIDE_OFFSET
     if packed.tables:

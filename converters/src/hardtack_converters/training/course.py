@@ -138,7 +138,8 @@ class Course:
         loss = functional.cross_entropy(answers, self.classes[chosen])
         if self.soft is not None:
             loss = (1 - self.options.teacher) * loss + self._follow(self.soft[chosen], answers)
-        bits = sum((grid.rate() for grid in self.module.all_grids()), torch.zeros(()))
+        rates = (grid.rate(self.options.structure) for grid in self.module.all_grids())
+        bits = sum(rates, torch.zeros(()))
         self.optimizer.zero_grad()
         (loss + self.rate * min(1.0, share / self.options.ramp) * bits).backward()
         self.optimizer.step()

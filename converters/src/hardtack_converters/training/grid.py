@@ -16,8 +16,6 @@ from hardtack_converters.ranges import grid_step
 
 LARGEST_CODE = 127
 SOFTNESS = 0.05
-UNIT, INPUT = 1.0, 1.0
-"""Codes that a unit and an input of a layer count for."""
 FIRST_STEP = 0.25
 """Of the weights' standard deviation."""
 
@@ -67,18 +65,18 @@ class Grid(nn.Module):
         """Return the weights as devices will have them."""
         return self.codes() * (self.step * self.spread)
 
-    def rate(self) -> Tensor:
+    def rate(self, structure: float = 1.0) -> Tensor:
         """Return the bits that the codes will take, roughly, with a gradient.
 
-        A unit, a row of the weights, costs as much as one more code that is the sum of its own:
+        A unit, a row of the weights, costs as much as some more codes that are the sum of its own:
         what is left empty is dropped, and its bias with it. So does an input, a column: one that
         no unit reads lets the layer before drop a unit.
+
+        Args:
+            structure: How many codes a unit counts for, and an input.
         """
         sizes = (self.relative / self.step).abs() * self.mask / SOFTNESS
         units = sizes.flatten(1).sum(dim=1)
         inputs = sizes.transpose(0, 1).flatten(1).sum(dim=1)
-        return (
-            torch.log2(1 + sizes).sum()
-            + UNIT * torch.log2(1 + units).sum()
-            + INPUT * torch.log2(1 + inputs).sum()
-        )
+        groups = torch.log2(1 + units).sum() + torch.log2(1 + inputs).sum()
+        return torch.log2(1 + sizes).sum() + structure * groups

@@ -22,6 +22,8 @@ class TrainOptions:
         size: Bytes that `Sizer` may count; None leaves `rate` as it is.
         rate: Loss per bit of weights; with a size, where the steering begins.
         ramp: Share of the epochs over which the rate comes into force, from nothing.
+        structure: Codes that a unit and an input of a layer count for: more of it gathers the
+            weights in fewer units.
         lr: First learning rate of Adam, on weights in units of their spread.
         batch: Samples per step.
         teacher: Share of the loss that follows the soft answers of a teacher, 0..1.
@@ -37,6 +39,7 @@ class TrainOptions:
     size: int | None = None
     rate: float = FIRST_RATE
     ramp: float = 0.25
+    structure: float = 1.0
     lr: float = 0.02
     batch: int = 128
     teacher: float = 0.0

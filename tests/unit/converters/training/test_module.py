@@ -191,3 +191,10 @@ def test_units_and_inputs_that_are_empty_cost_nothing() -> None:
         grids.append(float(Grid(weights.reshape(4, 4)).rate().detach()))
     assert grids[0] == pytest.approx(grids[1])
     assert grids[0] < grids[2]
+
+
+def test_structure_is_what_units_cost_and_no_weight() -> None:
+    alone = Grid(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    weights, plain, double = (float(alone.rate(share).detach()) for share in (0.0, 1.0, 2.0))
+    assert double - plain == pytest.approx(plain - weights)
+    assert plain > weights > 0
