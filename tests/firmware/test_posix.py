@@ -331,10 +331,3 @@ def test_a_model_with_an_operator_that_was_left_out_is_refused(tmp_path: Path) -
         assert host.status().running == NONE
     finally:
         device.kill()
-
-
-def test_a_dead_client_gives_way_to_one_that_waits(device: Device) -> None:
-    silent = device.start()  # keeps its connection and says nothing more
-    with socket.create_connection(("127.0.0.1", device.port)) as line:
-        assert Host(line).hello().hardware
-    silent.line.close()

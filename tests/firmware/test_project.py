@@ -142,13 +142,6 @@ def test_memory_for_a_model_is_written_as_people_write_sizes(
     subprocess.run(["make", "-s", *objects], cwd=project, check=True)
 
 
-def test_a_size_that_is_none_is_named(shell: CommandLine) -> None:
-    project = new(shell, "posix")
-    path = project / "project.mk"
-    path.write_text(re.sub(r"POOL_SIZE \?= .*", "POOL_SIZE ?= lots", path.read_text()))
-    assert "'lots' is no size" in shell.run("build", "fw").refused("HT108", 2)
-
-
 def test_a_python_in_a_folder_with_spaces_runs_zig(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,3 +384,19 @@ def test_a_project_that_cannot_be_written_names_its_folder(shell: CommandLine) -
 def test_a_library_says_that_it_is_built_elsewhere(shell: CommandLine) -> None:
     shell.works("firmware", "new", "arduino", "fw", "--bundle", "digits.htb")
     assert "fw/README.md" in shell.run("build", "fw").refused("HT108", 2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        pytest.param("POOL_SIZE := 64k", "'64k' is no size", id="no size"),
+        pytest.param("POOL_SIZE := 20001", "POOL_SIZE is a multiple of 16", id="pool"),
+        pytest.param("UNPACKED_SIZE := 1000", "a multiple of the erase unit", id="region"),
+    ],
+)
+def test_a_size_that_cannot_be_names_the_setting(
+    shell: CommandLine, setting: str, said: str
+) -> None:
+    settings = new(shell, "posix") / "project.mk"
+    settings.write_text(f"{setting}\n{settings.read_text()}")
+    assert said in shell.run("build", "fw").refused("HT104", 2)

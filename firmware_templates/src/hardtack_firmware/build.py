@@ -28,6 +28,7 @@ _SIZES = re.compile(
     r"ht_model_sizes\.h:\S+ error: static.assert.+?(?P<what>[\w.-]+@\S+ (?:needs|has) [^\"\n]+)"
 )
 _NEEDED = re.compile(r"needs at least (?P<bytes>\d+) bytes of memory")
+_ASSERTION = re.compile(r"\bht_assert_(?P<what>\w+)")
 _KERNEL = re.compile(r"undefined (?:reference to|symbol:) [`']?ht_operator_(?P<name>\w+)")
 _FULL = re.compile(
     r"region [`'](?P<region>\w+)'(?: overflowed by |: overflowed by )(?P<by>\d+) bytes"
@@ -73,26 +74,24 @@ def project_board(folder: Path) -> Board:
     """Return the board of a project, with the project's own settings.
 
     Raises:
-        ConfigError: HT108, the folder holds no project.
+        ConfigError: HT108, the folder holds no project; HT104, a size in it is none.
     """
     try:
         settings = make_variables((folder / SETTINGS).read_text(encoding="utf-8"))
         board = read_board(folder / "ports" / settings["BOARD"])
-        return replace(
-            board,
-            pool=_size(settings, "POOL_SIZE", board.pool),
-            unpacked=_size(settings, "UNPACKED_SIZE", board.unpacked),
-        )
     except (OSError, KeyError, ValueError) as error:
         todo = "`hardtack firmware new BOARD FOLDER` makes one"
         if (folder / "README.md").is_file() and (folder / "src").is_dir():
             todo = f"a library is built by its own tools, see {folder / 'README.md'}; {todo}"
         met = f"holds no firmware project ({_short(error)})"
         raise ConfigError("HT108", str(folder), met, todo) from error
-
-
-def _size(settings: dict[str, str], name: str, default: int) -> int:
-    return read_size(settings[name]) if name in settings else default
+    sizes = {"POOL_SIZE": board.pool, "UNPACKED_SIZE": board.unpacked}
+    for name in sizes.keys() & settings.keys():
+        try:
+            sizes[name] = read_size(settings[name])
+        except ValueError as error:
+            raise ConfigError("HT104", f"{folder / SETTINGS}, {name}", str(error)) from error
+    return replace(board, pool=sizes["POOL_SIZE"], unpacked=sizes["UNPACKED_SIZE"])
 
 
 def _short(error: Exception) -> str:
@@ -228,19 +227,30 @@ def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     kept = folder / "build" / "make.log"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(log, encoding="utf-8")
-    settings = str(folder / SETTINGS)
-    if match := _SIZES.search(log):
-        return _does_not_fit(settings, board, match["what"])
     if names := sorted({match["name"] for match in _KERNEL.finditer(log)}):
         return UnsupportedOpError(
             "HT301", str(folder / "csrc"), f"this project has no kernel for {', '.join(names)}",
             "make the project anew with `hardtack firmware new` and take your app/ along",
         )  # fmt: skip
+    return _wrong_size(str(folder / SETTINGS), board, log) or _does_not_compile(folder, kept, log)
+
+
+def _wrong_size(settings: str, board: Board, log: str) -> HardtackError | None:
+    """Return what a compiler or linker refused by our own checks; None where it did not."""
+    if match := _SIZES.search(log):
+        return _does_not_fit(settings, board, match["what"])
+    if match := _ASSERTION.search(log):
+        broken = match["what"].replace("_", " ").replace(" SIZE", "_SIZE")
+        return ConfigError("HT104", settings, f"it does not hold that {broken}", "change it there")
     if match := _FULL.search(log):
         met = f"the firmware passes the end of {board.name}'s {match['region']} by {match['by']} B"
         return GateError("HT503", settings, met, "set a smaller POOL_SIZE or leave code out")
     if match := _LINKER.search(log):
         return GateError("HT503", settings, match["what"], "see the memory map in board.mk")
+    return None
+
+
+def _does_not_compile(folder: Path, log_file: Path, log: str) -> ConfigError:
     match = _ERROR.search(log)
     missing = _UNDEFINED.search(log) or _UNDEFINED_LLD.search(log)
     where, met = str(folder), "make failed"
@@ -249,4 +259,4 @@ def _explain(folder: Path, board: Board, log: str) -> HardtackError:
     elif match:
         where = str(folder / match["at"]) if match["at"] else where
         met = match["what"] or match["other"]
-    return ConfigError("HT109", where, met, f"the whole of what make said is in {kept}")
+    return ConfigError("HT109", where, met, f"the whole of what make said is in {log_file}")

@@ -104,7 +104,8 @@ def copy_tree(source: Path, target: Path) -> None:
 
 def _settings(board: Board) -> str:
     return f"""\
-# What this project is; any variable of the Makefile and of ports/{board.name}/board.mk may be set.
+# What this project is. Here and on make's command line stand variables that the Makefile or
+# ports/{board.name}/board.mk sets by ?=; what it sets by := is changed there.
 BOARD := {board.name}
 OPERATORS := generated/ht_operators.c
 # Memory for a model, a multiple of 16: its arena, and unpacked weights that are not in flash.

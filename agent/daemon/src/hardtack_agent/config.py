@@ -82,7 +82,7 @@ class GatewayConfig(pydantic.BaseModel):
     devices: tuple[BoardConfig, ...] = ()
     baud: Baud = BAUD
     poll_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    remote: bool = False
+    remote: pydantic.StrictBool = False
 
     @pydantic.model_validator(mode="after")
     def _no_two_alike(self) -> GatewayConfig:

@@ -18,7 +18,11 @@ _REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
     Reason.KEY: (TrustError, "HT701", "its firmware does not know the key that signed the bundle"),
     Reason.SIGNATURE: (TrustError, "HT701", "the signature is wrong"),
     Reason.HARDWARE: (GateError, "HT501", "the bundle is for other hardware"),
-    Reason.VERSION: (TrustError, "HT703", "it has had this version or a newer one"),
+    Reason.VERSION: (
+        TrustError,
+        "HT703",
+        "it has had this version with other contents, or a newer one",
+    ),
     Reason.DIGEST: (TrustError, "HT702", "the digest is wrong"),
     Reason.STRUCTURE: (BundleError, "HT212", "its runtime refuses the structure"),
     Reason.MEMORY: (GateError, "HT503", "arena and weights exceed its memory"),
@@ -27,6 +31,15 @@ _REFUSALS: dict[int, tuple[type[HardtackError], str, str]] = {
     Reason.REFUSED: (TrustError, "HT705", "it gave this bundle up before"),
     Reason.NO_MODEL: (DeviceError, "HT611", "no model runs"),
     Reason.OPERATOR: (GateError, "HT502", "its firmware was built without an operator"),
+}
+
+
+_TODO: dict[int, str] = {
+    Reason.KEY: "sign it with a key that the firmware was built with",
+    Reason.HARDWARE: "convert it for a [[target]] of this hardware",
+    Reason.VERSION: "give it a higher [project] release, and convert again",
+    Reason.MEMORY: "use a smaller model, or a firmware with a larger POOL_SIZE",
+    Reason.OPERATOR: "`hardtack build --bundle FILE` makes a firmware that has it",
 }
 
 
@@ -99,7 +112,7 @@ def explain(where: str, reason: int, detail: int, layers: Sequence[str] = ()) ->
         met = f"{met} of the model, {NAMES.get(detail, f'opcode {detail}')}"
     elif reason == Reason.MEMORY and detail:
         met = f"{met}: the smallest that would do is {detail} bytes"
-    error = kind(code, where, met)
+    error = kind(code, where, met, _TODO.get(reason, ""))
     error.reason = reason
     return error
 

@@ -182,8 +182,11 @@ def read_header(data: bytes) -> Header:
             f"this reader knows format {FORMAT_VERSION} and kernel ABI {KERNEL_ABI}: "
             "update the older side",
         )  # fmt: skip
-    if total != len(data):
+    if total > len(data):
         raise BundleError("HT211", "bundle", f"has {len(data)} of {total} bytes", _RESEND)
+    if total < len(data):
+        met = f"has {len(data) - total} bytes more than the {total} its header says"
+        raise BundleError("HT211", "bundle", met, "send it again")
     if zero or any(reserved):
         raise BundleError("HT212", "bundle", "has reserved header fields set")
     if offset != PAYLOAD_OFFSET or total % 4 or (arena | unpacked) % 16:
@@ -239,7 +242,12 @@ def verify(data: bytes, keyring: Keyring, hardware: str | None = None) -> Header
             f"convert it for {hardware}",
         )  # fmt: skip
     if hashlib.sha256(data[PAYLOAD_OFFSET:]).digest() != header.payload_sha256:
-        raise TrustError("HT702", header.release, "is damaged: its payload digest differs", _RESEND)
+        raise TrustError(
+            "HT702",
+            header.release,
+            "is damaged: its payload digest differs",
+            "send it again, or make it anew",
+        )
     return header
 
 

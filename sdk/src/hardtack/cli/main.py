@@ -39,7 +39,7 @@ _EPILOG = """\b
 Exit status: 0 done, 1 our fault, 2 wrong usage or configuration, 3 model not
 convertible, 4 gate failed or does not fit, 5 device or transport, 6 signature or
 trust, 7 some devices only, 130 interrupted. `hardtack help HT201` explains a code.
-Errors are text on stderr, with --json too."""
+Errors go to stderr: text, or one JSON document with --json."""
 
 
 class _Verbs(click.Group):

@@ -15,7 +15,7 @@
 static uint64_t pool[HT_POOL_SIZE / 8];
 static ht_link link;
 
-HT_STATIC_ASSERT(the_pool_is_made_of_16_bytes, HT_POOL_SIZE % 16 == 0);
+HT_STATIC_ASSERT(POOL_SIZE_is_a_multiple_of_16, HT_POOL_SIZE % 16 == 0);
 HT_STATIC_ASSERT(a_body_takes_a_status, HT_MAX_BODY >= 256 && HT_MAX_BODY % 4 == 0);
 
 static void log_start(void) {

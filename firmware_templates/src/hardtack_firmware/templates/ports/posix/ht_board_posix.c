@@ -20,15 +20,13 @@
 #include "ht_nor.h"
 
 #define FLASH_SIZE (2 * HT_SLOT_SIZE + 2 * 4096u + HT_UNPACKED_SIZE)
-#define WAIT_MS 20         /* how long a read sleeps when nothing comes */
-#define SILENT_US 2000000u /* after so long a client gives way to one that waits */
+#define WAIT_MS 20 /* how long a read sleeps when nothing comes */
 
 jmp_buf ht_posix_reset;
 static ht_flash flash;
 static int listener = -1; /* -1: standard input and output */
 static int line_in = 0;
 static int line_out = 1;
-static uint32_t heard_at; /* when bytes came last */
 static uint8_t chip_id[16];
 
 int ht_posix_open_flash(const char *path) {
@@ -90,26 +88,16 @@ static int is_ready(int file) {
     return poll(&wait, 1, WAIT_MS) > 0;
 }
 
-static void take_next_client(void) {
-    const int yes = 1;
-    line_in = line_out = accept(listener, NULL, NULL);
-    setsockopt(line_in, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    heard_at = ht_board_micros();
-}
-
 size_t ht_board_read(uint8_t *bytes, size_t room) {
     if (line_in < 0) {
         if (is_ready(listener)) {
-            take_next_client();
+            const int yes = 1;
+            line_in = line_out = accept(listener, NULL, NULL);
+            setsockopt(line_in, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         }
         return 0;
     }
     if (!is_ready(line_in)) {
-        const int is_silent = ht_board_micros() - heard_at > SILENT_US;
-        if (listener >= 0 && is_silent && is_ready(listener)) { /* the old one may be dead */
-            hang_up();
-            take_next_client();
-        }
         return 0;
     }
     const ssize_t size = read(line_in, bytes, room);
@@ -117,7 +105,6 @@ size_t ht_board_read(uint8_t *bytes, size_t room) {
         hang_up();
         return 0;
     }
-    heard_at = ht_board_micros();
     return (size_t)size;
 }
 

@@ -1,5 +1,6 @@
 /* RP2040: clocks, UART0, TIMER, and its flash by the functions of the boot ROM. */
 #include "hardtack/ht_board.h"
+#include "hardtack/ht_status.h"
 
 #include <string.h>
 
@@ -44,6 +45,8 @@ void ht_uart_handler(void);
 
 #define FLASH_AT 0x10000000u
 #define SECTOR 4096u
+
+HT_STATIC_ASSERT(UNPACKED_SIZE_is_a_multiple_of_the_erase_unit, HT_UNPACKED_SIZE % SECTOR == 0);
 #define PAGE 256u
 #define WRITE_UNIT 32u
 #define BOOT2_WORDS 64u

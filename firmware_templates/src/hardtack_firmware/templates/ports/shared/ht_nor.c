@@ -1,6 +1,10 @@
 #include "ht_nor.h"
 
+#include "hardtack/ht_status.h"
+
 #define UNIT 4096u
+
+HT_STATIC_ASSERT(UNPACKED_SIZE_is_a_multiple_of_the_erase_unit, HT_UNPACKED_SIZE % UNIT == 0);
 
 static int nor_erase(void *context, uint32_t at, uint32_t size) {
     volatile uint8_t *bytes = (uint8_t *)context + at;

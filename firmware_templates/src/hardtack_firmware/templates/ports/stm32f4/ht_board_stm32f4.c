@@ -1,5 +1,6 @@
 /* STM32F405/407 (reference manual RM0090): USART1, TIM2, the flash controller. */
 #include "hardtack/ht_board.h"
+#include "hardtack/ht_status.h"
 
 #include <string.h>
 
@@ -59,6 +60,9 @@ void ht_uart_handler(void);
 #define LOCK (1u << 31)
 #define DATA_CACHE (1u << 10)
 #define RESET_DATA_CACHE (1u << 12)
+
+HT_STATIC_ASSERT(UNPACKED_SIZE_is_0_or_one_sector,
+                 HT_UNPACKED_SIZE == 0 || HT_UNPACKED_SIZE == SECTOR);
 
 /* 168 MHz from the internal oscillator, with APB1 at 42 and APB2 at 84 MHz; it stays at 16 MHz
  * where there is no PLL (QEMU). Returns the clock of USART1 and TIM2. */
