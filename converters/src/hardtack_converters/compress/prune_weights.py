@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from hardtack_converters.compress.activations import SAMPLES
 from hardtack_converters.compress.layers import (
     chosen_layers,
     is_depthwise,
@@ -15,7 +14,7 @@ from hardtack_converters.compress.layers import (
     weighted_layers,
 )
 from hardtack_converters.compress.masks import Mask, block_masks, n_of_m_mask
-from hardtack_converters.compress.reconstruct import can_reconstruct, input_moments, refitted
+from hardtack_converters.compress.reconstruct import can_reconstruct, refit
 from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
 from hardtack_converters.samples import Samples
@@ -60,27 +59,18 @@ def zero_weights(
             for layer in layers
         ]
     source = model.clone()
+    originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
     changed = 0
     for layer, mask in zip(layers, masks, strict=True):
-        weights = by_output(layer)
-        if not weights[~mask].any():
+        if not by_output(layer)[~mask].any():
             continue
-        made = np.where(mask, weights, 0)
         if samples is not None and can_reconstruct(layer):
-            made = _made_up(source, layer, mask, samples)
-        set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), layer.bias)
+            refit(model, layer, mask, (source, originals[layer_name(layer.node)]), samples)
+        else:
+            kept = np.moveaxis(mask, 0, layer.out_axis)
+            set_linear(model.graph, layer, np.where(kept, layer.weights, 0), layer.bias)
         changed += 1
     return changed
-
-
-def _made_up(source: ir.Model, layer: Linear, mask: Mask, samples: Samples) -> FloatArray:
-    """Return weights that are zero by a mask, and otherwise keep the layer's outputs."""
-    name = layer_name(layer.node)
-    original = next(one for one in weighted_layers(source) if layer_name(one.node) == name)
-    moments = input_moments(source, original, samples, SAMPLES)
-    weights = by_output(layer)
-    rows, kept = weights.reshape(len(weights), -1), mask.reshape(len(mask), -1)
-    return refitted(rows, kept, moments).reshape(weights.shape)
 
 
 def _masks(tensors: list[FloatArray], settings: Prune, share: float) -> list[Mask]:
