@@ -52,8 +52,7 @@ def prune(model: ir.Model, settings: Prune, bench: Bench | None = None) -> Chang
     if settings.sensitivity:
         found = measure_sensitivity(model, settings, needed(bench, "prune"))
         shares = shares_for(found, settings.share)
-    samples = bench.samples if bench is not None and settings.reconstruct else None
-    changed = zero_weights(model, settings, shares, samples)
+    changed = zero_weights(model, settings, shares, bench if settings.reconstruct else None)
     after = prunable(model, settings)
     total = sum(layer.weights.size for layer in after)
     zeros = total - sum(int(np.count_nonzero(layer.weights)) for layer in after)

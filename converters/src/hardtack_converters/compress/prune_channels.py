@@ -40,17 +40,17 @@ def prune_channels(model: ir.Model, settings: Prune, bench: Bench | None) -> Cha
         gone = _least_of_all(families, scores, settings.share)
     else:
         gone = {c for f in families.values() for c in _least(f, scores, settings.share)}
-    samples = bench.samples if bench is not None and settings.reconstruct else None
     source = model.clone()
     originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
-    for layer in found.layers:
+    for index, layer in enumerate(found.layers):
         kept = ~np.isin(layer.read, list(gone))
         if layer.depthwise or kept.all():
             continue
         linear = layer.linear
         mask = _of_columns(linear, kept)
-        if samples is not None:
-            refit(model, linear, mask, (source, originals[layer_name(linear.node)]), samples)
+        if bench is not None and settings.reconstruct:
+            refit(model, linear, mask, (source, originals[layer_name(linear.node)]), bench.samples)
+            bench.progress(index + 1, len(found.layers))
         else:
             zeroed = np.where(np.moveaxis(mask, 0, linear.out_axis), linear.weights, 0)
             set_linear(model.graph, linear, zeroed, linear.bias)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from hardtack_converters.compress.bench import Bench
 from hardtack_converters.compress.layers import (
     chosen_layers,
     is_depthwise,
@@ -17,7 +18,6 @@ from hardtack_converters.compress.masks import Mask, block_masks, n_of_m_mask
 from hardtack_converters.compress.reconstruct import can_reconstruct, refit
 from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
-from hardtack_converters.samples import Samples
 
 
 def prunable(model: ir.Model, settings: Prune) -> list[Linear]:
@@ -38,7 +38,7 @@ def zero_weights(
     model: ir.Model,
     settings: Prune,
     shares: Mapping[str, float] | None = None,
-    samples: Samples | None = None,
+    bench: Bench | None = None,
 ) -> int:
     """Zero the least important weights; return how many layers have other weights now.
 
@@ -46,8 +46,8 @@ def zero_weights(
         model: Changed in place.
         settings: What goes.
         shares: Share that goes by name of the layer; None: what the settings say of all.
-        samples: What to feed the model, for the weights that are left to make up for the others;
-            None: they stay as they are.
+        bench: Samples, for the weights that are left to make up for the others; None: they stay
+            as they are.
     """
     layers = prunable(model, settings)
     if shares is None:
@@ -61,11 +61,12 @@ def zero_weights(
     source = model.clone()
     originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
     changed = 0
-    for layer, mask in zip(layers, masks, strict=True):
+    for index, (layer, mask) in enumerate(zip(layers, masks, strict=True)):
         if not by_output(layer)[~mask].any():
             continue
-        if samples is not None and can_reconstruct(layer):
-            refit(model, layer, mask, (source, originals[layer_name(layer.node)]), samples)
+        if bench is not None and can_reconstruct(layer):
+            refit(model, layer, mask, (source, originals[layer_name(layer.node)]), bench.samples)
+            bench.progress(index + 1, len(layers))
         else:
             kept = np.moveaxis(mask, 0, layer.out_axis)
             set_linear(model.graph, layer, np.where(kept, layer.weights, 0), layer.bias)
