@@ -53,7 +53,7 @@ format: setup             ## make lint's formatters happy
 	$(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
 
 bench: setup              ## every benchmark, beside its rivals
-	for name in parity bundle_size footprint coders microcontroller compression compression_kws compression_front; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in parity bundle_size footprint coders microcontroller compression compression_kws compression_front passes; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 soak: setup system        ## the kill test, and every input on every board, for long
 	HARDTACK_RUNS=100 $(BIN)/python -m pytest -q --timeout=7200 tests/firmware/test_qemu.py
@@ -61,7 +61,7 @@ soak: setup system        ## the kill test, and every input on every board, for 
 
 fuzz: setup               ## libFuzzer with sanitizers on the C reader, FUZZ_SECONDS each; both verifiers
 	sh fuzz/run.sh $(FUZZ_SECONDS)
-	HARDTACK_MUTANTS=100000 $(BIN)/python -m pytest -q tests/firmware/test_verdicts.py
+	HARDTACK_MUTANTS=100000 $(BIN)/python -m pytest -q --timeout=7200 tests/firmware/test_verdicts.py
 
 docs: setup               ## write the generated pages of docs/
 	$(BIN)/python docs/generate.py

@@ -28,7 +28,7 @@ from hardtack_converters.compress.settings import (
 )
 from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_runtime.interpreter import Interpreter
-from tests.conformance.models.nets import lenet5, model_of, node, read_state
+from tests.conformance.models.nets import lenet5, lenet300
 
 Array = npt.NDArray[Any]
 
@@ -105,7 +105,7 @@ def _subjects(quick: bool) -> Iterator[tuple[str, Subject]]:
     yield "kws", _kws(limit)
     if quick:
         return
-    yield "lenet300", _lenet(lenet300(), limit)
+    yield "lenet300", _lenet(lenet300(DATA / "lenet/lenet300.pt"), limit)
     yield "lenet5", _lenet(lenet5(DATA / "lenet/lenet5.pt"), limit)
 
 
@@ -128,19 +128,6 @@ def _lenet(model: onnx.ModelProto, limit: int | None) -> Subject:
         "calibration": images[:512, None, None], "mean": (0.1307 * 255,), "std": (0.3081 * 255,),
     }  # fmt: skip
     return Subject(model.SerializeToString(), options, tests[:limit, None, None], classes[:limit])
-
-
-def lenet300() -> onnx.ModelProto:
-    """Return LeNet-300-100 with trained weights: 1 x 28 x 28 -> 10 logits."""
-    state = list(read_state(DATA / "lenet/lenet300.pt").values())
-    constants = {f"{'wb'[i % 2]}{i // 2}": tensor for i, tensor in enumerate(state)}
-    nodes = [
-        node("Flatten", "image", "flat"),
-        node("Gemm", "flat w0 b0", "fc0", transB=1), node("Relu", "fc0", "r0"),
-        node("Gemm", "r0 w1 b1", "fc1", transB=1), node("Relu", "fc1", "r1"),
-        node("Gemm", "r1 w2 b2", "logits", transB=1),
-    ]  # fmt: skip
-    return model_of(nodes, constants, {"image": ["batch", 1, 28, 28]}, {"logits": 2})
 
 
 if __name__ == "__main__":

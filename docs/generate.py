@@ -77,7 +77,8 @@ def deploy_page() -> str:
 
 def _choices(name: str, models: list[type[BaseModel]]) -> str:
     """Return a section on tables that say which kind they are."""
-    lines = [f"## [[{name}]]\n", "In the order written; each on what the one before has left.\n"]
+    lines = [f"## [[{name}]]\n", "In the order written, each on what the one before has left."]
+    lines.append("How they are judged: [compression.md](compression.md).\n")
     lines += ["| `pass` | what |", "|---|---|"]
     for model in models:
         kind = model.model_fields["pass_"].default

@@ -132,3 +132,21 @@ def lenet5(path: Path) -> onnx.ModelProto:
         node("Gemm", "relu3 w3 b3", "logits", transB=1),
     ]
     return model_of(nodes, constants, {"image": ["batch", 1, 28, 28]}, {"logits": 2})
+
+
+def lenet300(path: Path) -> onnx.ModelProto:
+    """Return LeNet-300-100 with trained weights: 1 x 28 x 28 -> 10 logits.
+
+    It wants (image / 255 - 0.1307) / 0.3081.
+    """
+    state = list(read_state(path).values())
+    constants = {f"{'wb'[i % 2]}{i // 2}": tensor for i, tensor in enumerate(state)}
+    nodes = [
+        node("Flatten", "image", "flat"),
+        node("Gemm", "flat w0 b0", "fc0", transB=1),
+        node("Relu", "fc0", "relu0"),
+        node("Gemm", "relu0 w1 b1", "fc1", transB=1),
+        node("Relu", "fc1", "relu1"),
+        node("Gemm", "relu1 w2 b2", "logits", transB=1),
+    ]
+    return model_of(nodes, constants, {"image": ["batch", 1, 28, 28]}, {"logits": 2})

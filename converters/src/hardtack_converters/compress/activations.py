@@ -8,27 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from hardtack_converters.calibrate import open_session
-from hardtack_converters.compress.layers import weighted_layers
 from hardtack_converters.passes.linear import FloatArray
 from hardtack_converters.samples import Samples
 
 SAMPLES = 128
 """Enough for means and peaks; more would only take time."""
-
-
-def input_means(model: ir.Model, samples: Samples, limit: int = SAMPLES) -> dict[str, FloatArray]:
-    """Return the mean of each channel that a Conv or Gemm reads.
-
-    Args:
-        model: Float model.
-        samples: What to feed it.
-        limit: Samples used, at most.
-
-    Returns:
-        float64 [channels] by the name of the value.
-    """
-    sources = [layer.node.inputs[0] for layer in weighted_layers(model)]
-    return channel_means(model, [str(v.name) for v in sources if v is not None], samples, limit)
 
 
 def channel_means(

@@ -10,7 +10,8 @@ that it is the outputs which stay (Zhang 2015, arXiv 1505.06798). `separable` lo
 
 The rank is said by `energy`, the share of the squared outputs that is kept, or by `budget`, the
 share of the weights that is left. A layer that would not get smaller stays as it is. Every factor
-has an activation of its own that is rounded to int8, so prefer few large layers.
+has an activation of its own that is rounded to int8, so name few large layers in
+`layers`: the last one of a classifier has few outputs, and none to spare.
 """
 
 from __future__ import annotations

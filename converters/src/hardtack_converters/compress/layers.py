@@ -61,4 +61,4 @@ def _matches(name: str, pattern: str) -> bool:
 def _no_match(pattern: str, names: list[str]) -> ConfigError:
     close = difflib.get_close_matches(pattern.strip("*?"), names, 3, 0.4)
     near = f"near: {', '.join(close)}" if close else f"layers: {', '.join(names[:8])}"
-    return ConfigError("HT110", "compress.layers", f"{pattern!r} matches no layer", near)
+    return ConfigError("HT110", "layers", f"{pattern!r} matches no layer", near)

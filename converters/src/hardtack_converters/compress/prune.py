@@ -11,9 +11,9 @@ The least important are those of smallest magnitude (Han 2015, arXiv 1506.02626)
   (Fang 2023, arXiv 2301.12900). Every kernel gets faster and the arena smaller; n:m and vector
   patterns are for devices whose kernels know them, and cost more accuracy than single weights.
 
-With `reconstruct`, the weights that are left change so that each layer's outputs on calibration
-samples stay as they can (Frantar 2023, arXiv 2301.00774); with `channel`, biases take in the mean
-of what went.
+With `reconstruct`, the weights and biases that are left are fitted, layer after layer, so that each
+layer's outputs on calibration samples stay as they can: exact least squares (He 2017,
+arXiv 1707.06168, for channels; Frantar 2022, arXiv 2208.11580, for weights).
 
 `sensitivity = true` prunes each layer alone to several sparsities first and judges the int8 model
 every time (`hardtack sensitivity` shows the table); the layers then lose different shares that
@@ -52,8 +52,7 @@ def prune(model: ir.Model, settings: Prune, bench: Bench | None = None) -> Chang
     if settings.sensitivity:
         found = measure_sensitivity(model, settings, needed(bench, "prune"))
         shares = shares_for(found, settings.share)
-    samples = bench.samples if bench is not None and settings.reconstruct else None
-    changed = zero_weights(model, settings, shares, samples)
+    changed = zero_weights(model, settings, shares, bench if settings.reconstruct else None)
     after = prunable(model, settings)
     total = sum(layer.weights.size for layer in after)
     zeros = total - sum(int(np.count_nonzero(layer.weights)) for layer in after)

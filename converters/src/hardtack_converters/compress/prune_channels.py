@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.compress.activations import input_means
 from hardtack_converters.compress.bench import Bench, Changed
-from hardtack_converters.compress.layers import chosen_layers
+from hardtack_converters.compress.layers import chosen_layers, layer_name, weighted_layers
+from hardtack_converters.compress.masks import Mask
+from hardtack_converters.compress.reconstruct import refit
 from hardtack_converters.compress.settings import Prune
-from hardtack_converters.passes.channels import Channels, IntArray, Layer, channels_of
+from hardtack_converters.passes.channels import Channels, IntArray, channels_of
 from hardtack_converters.passes.drop_dead import drop_dead
-from hardtack_converters.passes.linear import FloatArray, set_linear
+from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
 
 Families = dict[tuple[int, ...], list[int]]
 """Channels by the layers that make them: those of one family can stand for each other."""
@@ -24,13 +24,13 @@ def prune_channels(model: ir.Model, settings: Prune, bench: Bench | None) -> Cha
     """Remove the least important channels.
 
     A channel's importance is the norm of the rows that make it times the norm of the columns that
-    read it, each in units of its layer's. With a bench, biases take in what a removed channel gave
-    on the average.
+    read it, each in units of its layer's. With a bench, the layers that read channels are fitted to
+    those that are left.
 
     Args:
         model: Prepared float model, changed in place.
         settings: With the pattern `channel`.
-        bench: Samples for the averages.
+        bench: Samples to fit on.
     """
     named = {layer.node for layer in chosen_layers(model, settings.layers)}
     found = channels_of(model)
@@ -40,11 +40,20 @@ def prune_channels(model: ir.Model, settings: Prune, bench: Bench | None) -> Cha
         gone = _least_of_all(families, scores, settings.share)
     else:
         gone = {c for f in families.values() for c in _least(f, scores, settings.share)}
-    samples = bench.samples if bench is not None and settings.reconstruct else None
-    means = {} if samples is None else input_means(model, samples)
-    for layer in found.layers:
-        if not layer.depthwise:
-            _forget(model.graph, layer, np.isin(layer.read, list(gone)), means)
+    source = model.clone()
+    originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
+    for index, layer in enumerate(found.layers):
+        kept = ~np.isin(layer.read, list(gone))
+        if layer.depthwise or kept.all():
+            continue
+        linear = layer.linear
+        mask = _of_columns(linear, kept)
+        if bench is not None and settings.reconstruct:
+            refit(model, linear, mask, (source, originals[layer_name(linear.node)]), bench.samples)
+            bench.progress(index + 1, len(found.layers))
+        else:
+            zeroed = np.where(np.moveaxis(mask, 0, linear.out_axis), linear.weights, 0)
+            set_linear(model.graph, linear, zeroed, linear.bias)
     drop_dead(model)
     total = sum(map(len, families.values()))
     return Changed(len(gone), f"{len(gone):,} of {total:,} channels are gone")
@@ -100,19 +109,7 @@ def _least_of_all(families: Families, scores: Mapping[int, float], share: float)
     return set(ranked[: round(share * len(every))])
 
 
-def _forget(
-    graph: ir.Graph,
-    layer: Layer,
-    gone: npt.NDArray[np.bool_],
-    means: Mapping[str, FloatArray],
-) -> None:
-    """Let a layer read the average of a channel, as a bias, in place of the channel."""
-    if not gone.any():
-        return
-    weights = np.moveaxis(layer.linear.weights, layer.linear.out_axis, 0).copy()
-    source = layer.linear.node.inputs[0]
-    mean = means.get(str(source.name)) if source is not None else None
-    lost = weights[:, gone].sum(axis=tuple(range(2, weights.ndim)))
-    bias = layer.linear.bias if mean is None else layer.linear.bias + lost @ mean[gone]
-    weights[:, gone] = 0
-    set_linear(graph, layer.linear, np.moveaxis(weights, 0, layer.linear.out_axis), bias)
+def _of_columns(linear: Linear, kept: Mask) -> Mask:
+    """Return a mask [outputs, inputs, ...] of the inputs that stay."""
+    shape = np.moveaxis(linear.weights, linear.out_axis, 0).shape
+    return np.broadcast_to(kept.reshape(1, -1, *[1] * (len(shape) - 2)), shape)

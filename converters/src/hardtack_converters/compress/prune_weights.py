@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from hardtack_converters.compress.activations import SAMPLES
+from hardtack_converters.compress.bench import Bench
 from hardtack_converters.compress.layers import (
     chosen_layers,
     is_depthwise,
@@ -15,10 +15,9 @@ from hardtack_converters.compress.layers import (
     weighted_layers,
 )
 from hardtack_converters.compress.masks import Mask, block_masks, n_of_m_mask
-from hardtack_converters.compress.reconstruct import can_reconstruct, input_moments, refitted
+from hardtack_converters.compress.reconstruct import can_reconstruct, refit
 from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
-from hardtack_converters.samples import Samples
 
 
 def prunable(model: ir.Model, settings: Prune) -> list[Linear]:
@@ -39,7 +38,7 @@ def zero_weights(
     model: ir.Model,
     settings: Prune,
     shares: Mapping[str, float] | None = None,
-    samples: Samples | None = None,
+    bench: Bench | None = None,
 ) -> int:
     """Zero the least important weights; return how many layers have other weights now.
 
@@ -47,8 +46,8 @@ def zero_weights(
         model: Changed in place.
         settings: What goes.
         shares: Share that goes by name of the layer; None: what the settings say of all.
-        samples: What to feed the model, for the weights that are left to make up for the others;
-            None: they stay as they are.
+        bench: Samples, for the weights that are left to make up for the others; None: they stay
+            as they are.
     """
     layers = prunable(model, settings)
     if shares is None:
@@ -60,27 +59,19 @@ def zero_weights(
             for layer in layers
         ]
     source = model.clone()
+    originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
     changed = 0
-    for layer, mask in zip(layers, masks, strict=True):
-        weights = by_output(layer)
-        if not weights[~mask].any():
+    for index, (layer, mask) in enumerate(zip(layers, masks, strict=True)):
+        if not by_output(layer)[~mask].any():
             continue
-        made = np.where(mask, weights, 0)
-        if samples is not None and can_reconstruct(layer):
-            made = _made_up(source, layer, mask, samples)
-        set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), layer.bias)
+        if bench is not None and can_reconstruct(layer):
+            refit(model, layer, mask, (source, originals[layer_name(layer.node)]), bench.samples)
+            bench.progress(index + 1, len(layers))
+        else:
+            kept = np.moveaxis(mask, 0, layer.out_axis)
+            set_linear(model.graph, layer, np.where(kept, layer.weights, 0), layer.bias)
         changed += 1
     return changed
-
-
-def _made_up(source: ir.Model, layer: Linear, mask: Mask, samples: Samples) -> FloatArray:
-    """Return weights that are zero by a mask, and otherwise keep the layer's outputs."""
-    name = layer_name(layer.node)
-    original = next(one for one in weighted_layers(source) if layer_name(one.node) == name)
-    moments = input_moments(source, original, samples, SAMPLES)
-    weights = by_output(layer)
-    rows, kept = weights.reshape(len(weights), -1), mask.reshape(len(mask), -1)
-    return refitted(rows, kept, moments).reshape(weights.shape)
 
 
 def _masks(tensors: list[FloatArray], settings: Prune, share: float) -> list[Mask]:

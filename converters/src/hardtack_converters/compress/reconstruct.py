@@ -8,18 +8,18 @@ Source: Hassibi 1993 (optimal brain surgeon); Frantar 2022, arXiv 2208.11580 and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir as ir
 from numpy.lib.stride_tricks import sliding_window_view
 
 from hardtack_converters import query
-from hardtack_converters.compress.activations import sample_values
+from hardtack_converters.compress.activations import SAMPLES, sample_values
 from hardtack_converters.compress.layers import is_depthwise
 from hardtack_converters.compress.masks import Mask
 from hardtack_converters.lower.window import window_of
-from hardtack_converters.passes.linear import FloatArray, Linear
+from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
 from hardtack_converters.samples import Samples
 
 DAMPING = 0.01
@@ -41,15 +41,56 @@ def input_moments(model: ir.Model, layer: Linear, samples: Samples, limit: int) 
     Returns:
         float64 [1, columns, columns], or [channels, columns, columns] of a depthwise Conv.
     """
+    total: FloatArray = np.zeros(())
+    for columns in _inputs(model, layer, samples, limit):
+        total = total + columns @ columns.transpose(0, 2, 1)
+    return total
+
+
+def _inputs(model: ir.Model, layer: Linear, samples: Samples, limit: int) -> Iterator[FloatArray]:
+    """Yield for each sample what the weights of a layer are multiplied by."""
     source = layer.node.inputs[0]
     assert source is not None
-    total: FloatArray | None = None
-    for values in sample_values(model, [str(source.name)], samples, limit):
-        columns = _columns(layer, values[str(source.name)])
-        moment = columns @ columns.transpose(0, 2, 1)
-        total = moment if total is None else total + moment
-    assert total is not None
-    return total
+    name = str(source.name)
+    for values in sample_values(model, [name], samples, limit):
+        yield _columns(layer, values[name])
+
+
+def refit(
+    model: ir.Model, layer: Linear, kept: Mask, source: tuple[ir.Model, Linear], samples: Samples
+) -> None:
+    """Give a layer the weights and bias that keep its outputs best, zero where a mask says so.
+
+    The outputs are those of the source model; the inputs are what the layer gets by now, with the
+    layers before it already changed.
+
+    Args:
+        model: Changed in place.
+        layer: Of `model`.
+        kept: True where a weight may be other than zero, [outputs, inputs, ...].
+        source: The model before any change, and its layer.
+        samples: What to feed both.
+    """
+    pairs = zip(
+        _inputs(model, layer, samples, SAMPLES), _inputs(*source, samples, SAMPLES), strict=True
+    )
+    moments: FloatArray = np.zeros(())
+    cross: FloatArray = np.zeros(())
+    for now, before in pairs:
+        seen, wanted = _with_ones(now), _with_ones(before)
+        moments = moments + seen @ seen.transpose(0, 2, 1)
+        cross = cross + wanted @ seen.transpose(0, 2, 1)
+    weights = np.moveaxis(layer.weights, layer.out_axis, 0)
+    rows = np.column_stack([weights.reshape(len(weights), -1), layer.bias])
+    alive = np.column_stack([kept.reshape(len(kept), -1), np.ones(len(kept), bool)])
+    made = refitted(rows, alive, moments, cross)
+    fitted = np.moveaxis(made[:, :-1].reshape(weights.shape), 0, layer.out_axis)
+    set_linear(model.graph, layer, fitted, made[:, -1])
+
+
+def _with_ones(columns: FloatArray) -> FloatArray:
+    """Return columns and one more, that the bias is multiplied by."""
+    return np.concatenate([columns, np.ones((len(columns), 1, columns.shape[2]))], axis=1)
 
 
 def _columns(layer: Linear, value: FloatArray) -> FloatArray:
@@ -89,23 +130,26 @@ def damped(moment: FloatArray) -> FloatArray:
     return np.asarray(moment + DAMPING * spread * np.eye(len(moment)))
 
 
-def refitted(rows: FloatArray, kept: Mask, moments: FloatArray) -> FloatArray:
+def refitted(rows: FloatArray, kept: Mask, moments: FloatArray, cross: FloatArray) -> FloatArray:
     """Return weights that are zero by a mask, the others fitted to keep the outputs.
 
-    Row by row the exact least squares solution: H_kk w' = H_k: w.
+    Row by row the exact least squares solution of w' y = w x: w' H_kk = w C_k.
 
     Args:
         rows: [outputs, columns].
         kept: True where a weight may be other than zero; shaped as `rows`.
-        moments: [1 or outputs, columns, columns]: each for as many rows.
+        moments: H = sum of y y^T, [1 or outputs, columns, columns]: each for as many rows.
+        cross: C = sum of x y^T, likewise.
     """
     made = np.zeros_like(rows)
     each = len(rows) // len(moments)
-    whole = [damped(moment) for moment in moments]
+    damping = [damped(moment) - moment for moment in moments]
     for index, (row, alive) in enumerate(zip(rows, kept, strict=True)):
-        moment = whole[index // each]
-        part = moment[alive]
-        made[index, alive] = np.linalg.solve(part[:, alive], part @ row) if alive.any() else 0
+        group = index // each
+        # Damped towards the weights as they are, not towards zero.
+        wanted = (row @ (cross[group] + damping[group]))[alive]
+        whole = (moments[group] + damping[group])[np.ix_(alive, alive)]
+        made[index, alive] = np.linalg.solve(whole, wanted)
     return made
 
 

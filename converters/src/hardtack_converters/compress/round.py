@@ -41,23 +41,24 @@ def round_weights(model: ir.Model, settings: Round, bench: Bench | None = None) 
     Raises:
         ConfigError: HT110, a name in `layers` matches nothing; HT104, no bench.
     """
-    samples = needed(bench, "round").samples
+    bench = needed(bench, "round")
     source = model.clone()  # every layer sees the inputs that it was trained with
     sources = {layer_name(node): node for node in source.graph}
     changed = moved = total = 0
     layers = chosen_layers(model, settings.layers, can_reconstruct)
-    for layer in layers:
+    for index, layer in enumerate(layers):
         if grid_step(layer.weights.astype(np.float32)) is not None or not can_reconstruct(layer):
             continue
         original = linear_of(sources[layer_name(layer.node)])
         assert original is not None
-        moments = input_moments(source, original, samples, settings.samples)
+        moments = input_moments(source, original, bench.samples, settings.samples)
         made = rounded(layer, moments)
         weights = np.moveaxis(layer.weights, layer.out_axis, 0)
         nearest = _nearest(weights.reshape(len(weights), -1)).reshape(weights.shape)
         moved += int((np.abs(made - nearest) > 1e-6 * np.abs(nearest).max()).sum())
         changed, total = changed + 1, total + made.size
         set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), layer.bias)
+        bench.progress(index + 1, len(layers))
     share = 100 * moved / max(total, 1)
     return Changed(changed, f"{share:.1f} % of {total:,} weights are not at the nearest code")
 

@@ -16,6 +16,7 @@ from hardtack_converters.compress.factorise import factorise
 from hardtack_converters.compress.prune import prune
 from hardtack_converters.compress.round import round_weights
 from hardtack_converters.compress.settings import (
+    AccuracyPass,
     BiasCorrection,
     Equalise,
     Factorise,
@@ -39,8 +40,6 @@ PASSES: dict[type[Pass], Apply] = {
     Round: round_weights,
 }
 """Each pass by its settings; it changes the model in place."""
-FOR_ACCURACY: tuple[type[Pass], ...] = (Equalise, BiasCorrection, Round)
-"""Passes that may make the bundle larger, as long as they cost no accuracy."""
 
 
 def compress(
@@ -50,6 +49,7 @@ def compress(
 
     A pass does harm when it makes the bundle larger, or costs more accuracy than it may: its own
     `max_drop` against the model it was given, else `max_drop` against the model before all passes.
+    Passes for accuracy may take bytes, but no accuracy unless they say how much.
 
     Args:
         model: Prepared float model; not changed.
@@ -129,15 +129,18 @@ def _harm(
 ) -> str:
     """Return why a pass is not worth its price; empty if it is."""
     first, before, after = measured
+    limit: float | None
     if not changed.layers:
         return "it changed nothing"
-    own = wanted.max_drop
-    limit = own if own is not None else max_drop
-    base = before if own is not None else first
-    if type(wanted) in FOR_ACCURACY and own is None:
-        limit, base = 0.0, before
-    elif type(wanted) not in FOR_ACCURACY and after.bytes > before.bytes:
+    own, base = wanted.max_drop, before
+    if isinstance(wanted, AccuracyPass):
+        limit = own or 0.0
+    elif after.bytes > before.bytes:
         return f"it makes the bundle larger: {before.bytes:,} -> {after.bytes:,} bytes"
+    elif own is not None:
+        limit = own
+    else:
+        limit, base = max_drop, first
     if limit is None or base.accuracy is None or after.accuracy is None:
         return ""
     drop = base.accuracy - after.accuracy

@@ -107,13 +107,20 @@ class Factorise(Pass):
         return self
 
 
-class Equalise(Pass):
+class AccuracyPass(Pass):
+    """Settings of passes that may make the bundle larger, for they are there for accuracy."""
+
+    max_drop: Fraction | None = None
+    """Accuracy that this pass may cost; default: none."""
+
+
+class Equalise(AccuracyPass):
     """Give the channels between two layers like ranges, so that one grid suits them all."""
 
     pass_: Literal["equalise"] = Field(default="equalise", alias="pass")
 
 
-class BiasCorrection(Pass):
+class BiasCorrection(AccuracyPass):
     """Take out of the biases what rounding to int8 adds to a layer's mean output."""
 
     pass_: Literal["bias_correction"] = Field(default="bias_correction", alias="pass")
@@ -121,7 +128,7 @@ class BiasCorrection(Pass):
     """Calibration samples that means are taken over."""
 
 
-class Round(Pass):
+class Round(AccuracyPass):
     """Round each weight up or down so that the layer's output stays, not to the nearest code."""
 
     pass_: Literal["round"] = Field(default="round", alias="pass")

@@ -61,6 +61,8 @@ def shared_weights(weights: FloatArray, bits: int) -> FloatArray:
     if not alive.any():
         return weights
     book = centroids(weights[alive], count)
+    if not book.any():  # one value for weights that are as often negative
+        book = np.abs(weights[alive]).mean(keepdims=True)
     step = float(np.abs(book).max()) / LARGEST_CODE
     codes = np.rint(book / step)
     # A value that rounds to zero would be pruned by accident: its weights are small, not none.

@@ -61,8 +61,9 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
                 "pass": row.name,
                 "summary": row.summary,
                 "bytes": {"before": row.bytes_before, "after": row.bytes_after},
-                "accuracy": row.accuracy_before
-                and {"before": row.accuracy_before, "after": row.accuracy_after},
+                "accuracy": None
+                if row.accuracy_before is None
+                else {"before": row.accuracy_before, "after": row.accuracy_after},
                 "seconds": round(row.seconds, 3),
                 "skipped": row.skipped or None,
             }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardtack_converters.compress.factorise import factorise, factors_of
@@ -80,6 +80,7 @@ def test_a_convolution_gets_a_bottleneck(attributes: dict[str, Any]) -> None:
     assert shapes == [(4, 6, 3, 3), (12, 4, 1, 1)]
 
 
+@settings(max_examples=40)
 @given(st.integers(2, 30), st.integers(2, 30), st.floats(0.01, 0.99), st.booleans())
 def test_factors_are_smaller_and_keep_what_was_asked_for(
     outputs: int, inputs: int, share: float, by_energy: bool

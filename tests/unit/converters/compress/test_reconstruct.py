@@ -86,7 +86,8 @@ def test_moments_are_those_of_what_the_weights_multiply(attributes: dict[str, An
 def test_what_is_left_is_the_least_squares_solution() -> None:
     x = RNG.normal(size=(200, 6)) @ RNG.normal(size=(6, 6))
     weights, kept = RNG.normal(size=(3, 6)), RNG.random((3, 6)) < 0.6
-    made = refitted(weights, kept, (x.T @ x)[None])
+    moment = (x.T @ x)[None]
+    made = refitted(weights, kept, moment, moment)
     assert not made[~kept].any()
     tails = 1e-3 * np.sqrt(np.trace(x.T @ x) / 6 * 0.01 / 1e-6) * np.eye(6)  # the damping
     known = np.concatenate([x, tails])
@@ -99,7 +100,8 @@ def test_columns_that_follow_make_up_for_one_that_is_settled() -> None:
     moment = np.cov(RNG.normal(size=(200, 6)) @ RNG.normal(size=(6, 6)), rowvar=False)
     weights = RNG.normal(size=(3, 6))
     made = compensated(weights, moment, lambda c, best: np.zeros_like(best) if c < 2 else best)
-    best = refitted(weights, np.tile(np.arange(6) >= 2, (3, 1)), moment[None])
+    kept = np.tile(np.arange(6) >= 2, (3, 1))
+    best = refitted(weights, kept, moment[None], moment[None])
     np.testing.assert_allclose(made, best, rtol=1e-6)
 
 

@@ -91,6 +91,12 @@ def test_shared_weights_lie_on_one_grid_and_zeros_stay(weights: FloatArray, bits
         assert np.abs(codes - np.rint(codes)).max() < 0.02
 
 
+def test_one_value_for_weights_that_sum_to_zero_is_a_value() -> None:
+    shared = shared_weights(np.array([[1.0, -1.0, 0.0]]), 1)
+    assert shared[0, :2] == pytest.approx([1, 1])
+    assert shared[0, 2] == 0
+
+
 def test_a_device_has_no_more_codes_than_values() -> None:
     rng = np.random.default_rng(3)
     net, samples = dense_net(rng), rng.normal(size=(60, 1, 16)).astype(np.float32)
