@@ -29,7 +29,7 @@ from hardtack_runtime.interpreter import Interpreter
 STORED = Path(__file__).parent / "models"
 FLOAT = "mlperf_tiny/kws_ref_model_float32.tflite"
 SIZES = (16_000, 12_000)
-EPOCHS = 20
+EPOCHS = 14
 POINTS = 1.0
 """Of accuracy that may be lost."""
 Array = npt.NDArray[np.float32]
