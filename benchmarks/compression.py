@@ -102,6 +102,7 @@ RECIPES = {
         Phase(3068, 22, rate=2.5e-5, structure=3.0),
         Phase(3072, 11, rate=4.4e-5, ramp=0.01, lr=0.006, structure=3.0),
         Phase(3070, 6, rate=2e-5, ramp=0.01, lr=0.006, structure=3.0),
+        Phase(3071, 5, rate=9e-6, ramp=0.01, lr=0.006, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""
@@ -118,7 +119,9 @@ def measure(report: Report, quick: bool) -> None:
         train_all()
     seeds = [Outcome(**one) for one in json.loads(OUTCOMES.read_text())]
     for net, phases in RECIPES.items():
-        report.add(f"{net}.dense_error_pct", [one.error for one in seeds if one.of(net, None)])
+        dense = [one.error for one in seeds if one.of(net, None)]
+        if dense:
+            report.add(f"{net}.dense_error_pct", dense)
         found = [
             measured(report, net, phase.size, [one for one in seeds if one.of(net, phase.size)])
             for phase in phases
@@ -160,7 +163,7 @@ def add_points(report: Report, net: str, found: list[Found]) -> None:
             best = min(kept, key=lambda one: one.bytes)
             report.add(f"{point}bytes", best.bytes)
             report.add(f"{point}error_pct", best.error)
-    dense = report.metrics[f"{net}.dense_error_pct"]
+    dense = report.metrics.get(f"{net}.dense_error_pct", 0.0)
     pruned = [one for one in found if one.error <= dense]
     if pruned:
         least = min(pruned, key=lambda one: one.parameters)
