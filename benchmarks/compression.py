@@ -6,7 +6,7 @@ trains every net from random weights, first without a limit, then under one limi
 each time on from what the last one left. It does so with as many seeds as `SEEDS` says, or
 HARDTACK_SEEDS (a seed takes half an hour of a core for LeNet-5, a quarter of one for
 LeNet-300-100), keeps of each limit the bundle with the fewest errors on 5,000 training images held
-out, in `benchmarks/models`, and the figures of all in `results/compression_seeds.json`. `--quick`
+out, in `benchmarks/models`, and the figures of all in `benchmarks/models/seeds.json`. `--quick`
 measures the bundles that are there.
 
 Epoch and seed are chosen on the images held out. Limits, numbers of epochs and learning rates were
@@ -35,7 +35,7 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from benchmarks.harness import DATA, RESULTS, Report, run
+from benchmarks.harness import DATA, Report, run
 from hardtack_converters.convert import Options, convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
@@ -44,7 +44,7 @@ from hardtack_runtime.interpreter import Interpreter
 from tests.conformance.models.nets import model_of, node
 
 MODELS = Path(__file__).parent / "models"
-OUTCOMES = RESULTS / "compression_seeds.json"
+OUTCOMES = MODELS / "seeds.json"
 SEEDS = {"lenet5": 1, "lenet300": 3}
 MEAN, STD = 0.1307 * 255, 0.3081 * 255
 TEACHING = 0.5
