@@ -1,6 +1,6 @@
 """Draws bytes against error of the compressed LeNets: `python -m benchmarks.compression_front`.
 
-Everything comes from `results/`: stored bundles as lines, those of all seeds as dots, published
+Everything comes from saved results: stored bundles as lines, those of all seeds as dots, published
 figures as crosses. Writes `docs/images/compression_front.svg`.
 """
 
@@ -44,10 +44,11 @@ def draw() -> None:
 def _own(axis: Axes, net: str, metrics: dict[str, float], seeds: list[Outcome]) -> None:
     sizes = [phase.size for phase in RECIPES[net] if phase.size]
     points = [(metrics[f"{net}_{s}.bytes"], metrics[f"{net}_{s}.error_pct"]) for s in sizes]
-    axis.plot(*zip(*points, strict=True), "o-", label="hardtack: the whole bundle")
+    axis.plot(*zip(*sorted(points), strict=True), "o-", label="hardtack: the whole bundle")
     axis.plot([one.bytes for one in seeds], [one.error for one in seeds], "C0.", alpha=0.5)
-    dense = metrics[f"{net}.dense_error_pct"]
-    axis.axhline(dense, color="gray", linestyle="--", label=f"float, {dense:g} %")
+    dense = metrics.get(f"{net}.dense_error_pct")
+    if dense is not None:
+        axis.axhline(dense, color="gray", linestyle="--", label=f"float, {dense:g} %")
 
 
 def _published(axis: Axes, net: str, peers: dict[str, dict[str, float]]) -> None:
