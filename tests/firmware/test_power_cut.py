@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hardtack_runtime.bundle import unpack
+from hardtack_runtime.memory import Needs, Way
 from tests.digit_bundles import make_bundle
 from tests.firmware.build import CSRC, TEMPLATES, keys_file, monocypher
 
@@ -49,9 +51,11 @@ def build(folder: Path, core: Path, flags: tuple[str, ...] = ()) -> Path:
     return program
 
 
-def sweep(program: Path, folder: Path, new: bytes, *, accepted: bool) -> tuple[int, str]:
+def sweep(
+    program: Path, folder: Path, new: bytes, *, accepted: bool, old: bytes = OLD
+) -> tuple[int, str]:
     """Run the sweep; return its exit status and what it printed."""
-    (folder / "old").write_bytes(OLD)
+    (folder / "old").write_bytes(old)
     (folder / "new").write_bytes(new)
     result = subprocess.run(
         [program, folder / "old", folder / "new", str(int(accepted))],
@@ -62,6 +66,27 @@ def sweep(program: Path, folder: Path, new: bytes, *, accepted: bool) -> tuple[i
 
 TO_FLASH = ("-DPOOL=320", "-DUNIT=32u")
 """Memory for the largest weight and not for all: they are unpacked to flash."""
+
+
+SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def test_the_smallest_pool_that_is_told_will_do(tmp_path: Path) -> None:
+    small = make_bundle("1.1.0", ballast=0)
+    flags = (*SANITIZED, "-DUNIT=32u", f"-DPOOL={Needs.of(unpack(small)).least(1 << 20)}")
+    program = build(tmp_path, TEMPLATES / "core", flags)
+    old = make_bundle("1.0.0", ballast=0)
+    status, said = sweep(program, tmp_path, small, accepted=True, old=old)
+    assert status == 0, said
+
+
+def test_flash_that_takes_no_weights_leaves_a_model_that_runs(tmp_path: Path) -> None:
+    needs = Needs.of(unpack(NEW))
+    pool = needs.arena + needs.layer
+    assert needs.way(pool, 1 << 20) == Way.FLASH
+    program = build(tmp_path, TEMPLATES / "core", (f"-DPOOL={pool}", "-DWORN"))
+    status, said = sweep(program, tmp_path, NEW, accepted=True)
+    assert status == 0, said
 
 
 @pytest.fixture(scope="module", params=[(), TO_FLASH], ids=["to memory", "to flash"])

@@ -33,7 +33,9 @@ _KERNEL = re.compile(r"undefined (?:reference to|symbol:) [`']?ht_operator_(?P<n
 _FULL = re.compile(
     r"region [`'](?P<region>\w+)'(?: overflowed by |: overflowed by )(?P<by>\d+) bytes"
 )
-_LINKER = re.compile(r"(?:ld\S*: |ld\.lld: error: )(?P<what>the model slots overlap .+)")
+_LINKER = re.compile(
+    r"(?:ld\S*: |ld\.lld: error: )(?P<what>the (?:model slots|unpacked weights) overlap .+)"
+)
 _NO_ROOM = re.compile(
     r"No space left on device|Disk quota exceeded|File size limit exceeded|File too large"
 )
@@ -85,13 +87,16 @@ def project_board(folder: Path) -> Board:
             todo = f"a library is built by its own tools, see {folder / 'README.md'}; {todo}"
         met = f"holds no firmware project ({_short(error)})"
         raise ConfigError("HT108", str(folder), met, todo) from error
-    sizes = {"POOL_SIZE": board.pool, "UNPACKED_SIZE": board.unpacked}
+    sizes = {
+        "POOL_SIZE": board.pool, "UNPACKED_SIZE": board.unpacked, "CODE_SIZE": board.flash,
+    }  # fmt: skip
     for name in sizes.keys() & settings.keys():
         try:
             sizes[name] = read_size(settings[name])
         except ValueError as error:
             raise ConfigError("HT104", f"{folder / SETTINGS}, {name}", str(error)) from error
-    return replace(board, pool=sizes["POOL_SIZE"], unpacked=sizes["UNPACKED_SIZE"])
+    pool, unpacked, flash = sizes.values()
+    return replace(board, pool=pool, unpacked=unpacked, flash=flash)
 
 
 def _short(error: Exception) -> str:

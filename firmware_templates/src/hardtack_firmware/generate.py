@@ -92,7 +92,8 @@ def sizes_source(models: Sequence[Model]) -> str:
     HT_POOL_SIZE, HT_SLOT_SIZE and HT_UNPACKED_SIZE are the build's. __extension__ lets C99 have
     C11's assertion.
     """
-    parts = [NOTE]
+    parts = [NOTE, "#ifndef HT_UNPACKED_SIZE /* libraries have no flash of their own */\n"]
+    parts.append("#define HT_UNPACKED_SIZE 0\n#endif\n")
     for model in models:
         release, header = model.bundle.header.release, model.bundle.header
         needs = model.needs

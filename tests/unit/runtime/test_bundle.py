@@ -296,7 +296,10 @@ def test_only_a_bias_behind_its_own_weights_is_folded(monkeypatch: pytest.Monkey
     stored = unpack(pack(far, manifest_for(far), key=None)).stored
     assert "folded" not in {one.coding.label for one in stored}
     monkeypatch.setattr("hardtack_runtime.bundle._biases_behind_weights", lambda *_: {1})
-    assert _said(Interpreter, pack(far, manifest_for(far), key=None))
+    folded = pack(far, manifest_for(far), key=None)
+    assert _said(Interpreter, folded)
+    monkeypatch.undo()
+    assert "not the bias of the weights before it" in _said(unpack, folded)
 
 
 @pytest.mark.parametrize("damage", ["no weights", "half a width", "no factor"])

@@ -40,10 +40,10 @@ HT_INLINE uint32_t load32_be(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-/* window << (bits & 0xFF), the lowest byte at most 24. */
+/* window << (bits & 0xFF), the lowest byte at most 24. Thumb-2 reads no more of it, which GCC does
+ * not use. */
 HT_INLINE uint32_t shift_out(uint32_t window, uint32_t bits) {
-#if defined(__thumb2__) && defined(__GNUC__) /* it reads the lowest byte, which GCC does not use   \
-                                              */
+#if defined(__thumb2__) && defined(__GNUC__)
     __asm("lsl %0, %0, %1" : "+r"(window) : "r"(bits));
     return window;
 #else

@@ -1,5 +1,7 @@
 #include "hardtack/ht_interpreter.h"
 
+#include <float.h>
+
 #include "ht_operator.h"
 
 #define COUNTS_SIZE 4u
@@ -45,7 +47,7 @@ static ht_status check_ports(const ht_model *model) {
         ht_tensor tensor;
         if (ht_bundle_tensor(&model->bundle, load16_le(port), &tensor) != HT_OK ||
             tensor.place != HT_ARENA || zero < -128 || zero > 127 ||
-            !(scale > 0.0f && scale <= 3.4e38f)) {
+            !(scale > 0.0f && scale <= FLT_MAX)) {
             return HT_ERR_PROGRAM;
         }
     }

@@ -159,7 +159,7 @@ def _biases_behind_weights(program: Program, indices: list[int]) -> set[int]:
         for tensor in op.tensors():
             weights.setdefault(tensor, set()).add(of_bias.get(tensor, -1))
     pairs = pairwise(indices)
-    return {at for at, (one, bias) in enumerate(pairs, 1) if weights.get(bias) == {one}}
+    return {at for at, (one, bias) in enumerate(pairs, 1) if weights.get(bias, {one}) == {one}}
 
 
 def read_header(data: bytes) -> Header:
@@ -295,6 +295,7 @@ def _unpack(data: bytes, header: Header) -> Bundle:
         sections["TENS"], sections["DATA"], tables, header.arena_size, header.unpacked_size
     )
     program = decode_program(sections["PROG"], tensors, header.arena_size, manifest.layers)
+    _require_biases_only_folded(program, stored)
     sizes = {tag: len(body) for tag, body in sections.items()}
     inputs, outputs = (
         [tensors[port.tensor].elements for port in ports]
@@ -303,6 +304,15 @@ def _unpack(data: bytes, header: Header) -> Bundle:
     manifest.require_ports(inputs, outputs)
     golden = decode_golden(sections["GOLD"], len(program.ops), inputs)
     return Bundle(header, manifest, program, golden, sizes, stored)
+
+
+def _require_biases_only_folded(program: Program, stored: tuple[StoredAs, ...]) -> None:
+    """Refuse what leans on other constants than its own weights (SPEC section 1.7)."""
+    indices = [i for i, tensor in enumerate(program.tensors) if tensor.is_constant]
+    folded = {place for place, one in enumerate(stored) if one.coding == Coding.FOLDED}
+    if wrong := folded - _biases_behind_weights(program, indices):
+        where = f"TENS tensor {indices[min(wrong)]}"
+        raise BundleError("HT212", where, "is folded, and not the bias of the weights before it")
 
 
 def _model_id(program: Program) -> bytes:

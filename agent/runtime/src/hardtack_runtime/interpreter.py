@@ -98,7 +98,7 @@ class Interpreter:
             DeviceError: HT610, wrong number, type or size of inputs.
         """
         self._write(inputs)
-        self._c.ht_run(self._model)
+        _library.check(self._c.ht_run(self._model), "bundle")
         return [codes.copy() for _, codes in self._outputs]
 
     def run_float(self, *inputs: npt.ArrayLike) -> list[FloatArray]:
@@ -119,7 +119,7 @@ class Interpreter:
             self._c.ht_quantize_f32_s8(
                 value.ctypes.data, info.scale, info.zero_point, codes.ctypes.data, codes.size
             )
-        self._c.ht_run(self._model)
+        _library.check(self._c.ht_run(self._model), "bundle")
         return [self._dequantized(info, codes) for info, codes in self._outputs]
 
     def trace(self, *inputs: Int8Array) -> list[Int8Array]:
@@ -131,7 +131,7 @@ class Interpreter:
         self._write(inputs)
         outputs = []
         for index in range(self.operators):
-            self._c.ht_run_op(self._model, index)
+            _library.check(self._c.ht_run_op(self._model, index), "bundle")
             outputs.append(self._port(self._c.ht_op_output, index)[1].copy())
         return outputs
 

@@ -48,12 +48,12 @@ def command(
         model, bench = _bench(deployment, path.parent)
         bench = replace(bench, progress=lambda done, of: bar.update(task, completed=done, total=of))
         found = measure_sensitivity(model, settings, bench)
-    if plot is not None:
-        _draw(found, plot)
     if as_json:
         click.echo(json.dumps(as_document(found), indent=1))
     else:
         _print(found, plot)
+    if plot is not None:  # last: what was measured is told even if this fails
+        _draw(found, plot)
 
 
 def _bench(deployment: Deployment, base: Path) -> tuple[Any, Bench]:

@@ -123,10 +123,10 @@ static ht_reason replay(ht_device *device, uint32_t *detail) {
 /* Give the opened model its memory and see that it computes what it should. */
 static ht_reason try_model(ht_device *device, uint32_t *detail) {
     const ht_flash *flash = device->flash;
-    const ht_way way = ht_weights_choose(flash, &device->model, device->pool_size, detail);
-    device->way = (uint8_t)way;
+    ht_way way = ht_weights_choose(flash, &device->model, device->pool_size, detail);
     const ht_reason reason =
-        ht_weights_place(flash, &device->model, way, device->pool, device->pool_size, detail);
+        ht_weights_place(flash, &device->model, &way, device->pool, device->pool_size, detail);
+    device->way = (uint8_t)way;
     return reason == HT_REASON_OK ? replay(device, detail) : reason;
 }
 
@@ -363,7 +363,9 @@ ht_reason ht_device_run(ht_device *device) {
     }
     for (uint32_t i = 0; i < device->model.op_count; i++) {
         watch(device, i);
-        (void)ht_run_op(&device->model, i);
+        if (ht_run_op(&device->model, i) != HT_OK) { /* weights in flash that decayed */
+            return HT_REASON_STRUCTURE;
+        }
     }
     watch(device, UINT32_MAX);
     return HT_REASON_OK;

@@ -139,8 +139,10 @@ static ht_reason unpack(const ht_flash *flash, const ht_bundle *bundle, uint8_t 
         }
         waiting.held += ht_unpacked_bytes(&tensor);
     }
-    memset(pool + waiting.held, 0xFF, HT_MAX_WRITE_UNIT);
-    waiting.held = (waiting.held + flash->write_unit - 1) / flash->write_unit * flash->write_unit;
+    const uint32_t unfilled =
+        (flash->write_unit - waiting.held % flash->write_unit) % flash->write_unit;
+    memset(pool + waiting.held, 0xFF, unfilled);
+    waiting.held += unfilled;
     return program_units(flash, pool, &waiting, detail);
 }
 
@@ -161,18 +163,21 @@ static ht_reason fill(const ht_flash *flash, const ht_bundle *bundle, uint8_t *p
 
 /* ---- All ways */
 
-ht_reason ht_weights_place(const ht_flash *flash, ht_model *model, ht_way way, uint8_t *pool,
+ht_reason ht_weights_place(const ht_flash *flash, ht_model *model, ht_way *way, uint8_t *pool,
                            uint32_t pool_size, uint32_t *detail) {
     const ht_bundle *bundle = &model->bundle;
     const uint32_t arena_size = bundle->arena_size;
-    if (way == HT_WAY_FLASH && !are_in_flash(flash, bundle)) {
+    if (*way == HT_WAY_FLASH && !are_in_flash(flash, bundle)) {
         const ht_reason reason = fill(flash, bundle, pool, detail);
-        if (reason != HT_REASON_OK) {
-            return reason;
+        const int is_worn = reason == HT_REASON_FLASH || reason == HT_REASON_NOT_ERASED;
+        if (is_worn && sum(arena_size, model->layer_size) <= pool_size) {
+            *way = HT_WAY_LAYERS; /* slower, but the model runs */
+        } else if (reason != HT_REASON_OK) {
+            return is_worn ? HT_REASON_FLASH : reason;
         }
     }
     ht_status status = ht_model_set_arena(model, pool, arena_size);
-    if (status == HT_OK && way == HT_WAY_FLASH) {
+    if (status == HT_OK && *way == HT_WAY_FLASH) {
         status = ht_weights_use(model, flash->base + flash->unpacked_at, bundle->unpacked_size);
     } else if (status == HT_OK) {
         status = ht_weights_unpack(model, pool + arena_size, pool_size - arena_size);
