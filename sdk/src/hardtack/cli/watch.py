@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,6 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
     told, it is unknown, and shown so. Into a pipe or a file the figures go once.
     """
     from rich.console import Console
-    from rich.live import Live
 
     from hardtack.quantities import parse_time
     from hardtack_runtime.errors import ConfigError
@@ -52,12 +53,28 @@ def command(once: bool, since: str, as_json: bool, **flags: Any) -> None:
         else:
             click.echo(f"no device has reported a prediction in the last {since}", err=True)
     else:
-        console = Console(highlight=False, markup=False)
-        with Live(_view(store, back_s), console=console) as live:
-            while True:
-                time.sleep(1)
-                live.update(_view(store, back_s))
+        _follow(store, back_s)
     store.close()
+
+
+def _follow(store: Any, back_s: float) -> None:
+    """Show the figures of every second until Ctrl-C.
+
+    An exception out of a signal may come in a place that swallows it, a destructor say; a flag is
+    seen in any case.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        with Live(_view(store, back_s), console=Console(highlight=False, markup=False)) as live:
+            while not interrupted.wait(1):
+                live.update(_view(store, back_s))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    raise KeyboardInterrupt
 
 
 def _rows(store: Any, back_s: float) -> list[dict[str, Any]]:
