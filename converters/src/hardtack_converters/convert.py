@@ -237,10 +237,10 @@ def pack_model(
             always unpacks at start, so for it there is no choice.
         smallest: Code weights by ctx where that is smaller; it is slow to unpack.
     """
-    from hardtack_runtime.bundle import pack
+    from hardtack_runtime.bundle import pack, unpack
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
-    from hardtack_runtime.memory import raw_for_layers
+    from hardtack_runtime.memory import coded_tensors, raw_for_layers
 
     program, manifest = converted.program, converted.manifest
     limit = None if ram is None else max(0, ram - program.arena_size)
@@ -252,7 +252,8 @@ def pack_model(
     data = write(unpack_limit=limit)
     if limit is None or flash is None or len(data) <= flash or hardware == "linux":
         return data
-    return min(data, write(raw=raw_for_layers(program, limit)), key=len)
+    coded = coded_tensors(unpack(write()))
+    return min(data, write(raw=raw_for_layers(program, coded, limit)), key=len)
 
 
 def check(

@@ -8,7 +8,7 @@ import pytest
 
 from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
-from hardtack_runtime.memory import Needs, Way, raw_for_layers
+from hardtack_runtime.memory import Needs, Way, coded_tensors, raw_for_layers
 from tests.golden.make import ctx_bundle, every_op_program, golden_bundle, manifest_for
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +49,8 @@ def test_the_first_way_that_fits_is_taken(pool: int, region: int, way: Way | Non
 @pytest.mark.parametrize("limit", [0, 100, 300, 10_000])
 def test_what_does_not_fit_an_operator_s_memory_is_kept_raw(limit: int) -> None:
     program = every_op_program()
-    raw = raw_for_layers(program, limit)
+    coded = coded_tensors(unpack(pack(program, manifest_for(program), key=None)))
+    raw = raw_for_layers(program, coded, limit)
     data = pack(program, manifest_for(program), key=None, raw=raw)
     assert Interpreter(data).layer_size <= limit
     assert len(raw) == 0 if limit == 10_000 else len(raw) > 0

@@ -107,9 +107,16 @@ class Needs:
         return max(self.arena, self.tensor + _WRITE_UNIT)
 
 
-def raw_for_layers(program: Program, limit: int) -> set[int]:
-    """Return tensors to keep raw so that the others of any operator unpack to `limit` bytes."""
-    sizes = {i: unpacked_bytes(t.data) for i, t in enumerate(program.tensors) if t.data is not None}
+def coded_tensors(bundle: Bundle) -> set[int]:
+    """Return the indices of the tensors that must be unpacked."""
+    constants = [i for i, t in enumerate(bundle.program.tensors) if t.data is not None]
+    stored = zip(constants, bundle.stored, strict=True)
+    return {i for i, one in stored if one.coding != Coding.RAW}
+
+
+def raw_for_layers(program: Program, coded: Collection[int], limit: int) -> set[int]:
+    """Return which of the coded tensors to keep raw so that any operator's unpack to `limit`."""
+    sizes = {i: unpacked_bytes(d) for i in coded if (d := program.tensors[i].data) is not None}
     raw = set[int]()
     for op in program.ops:
         own = sorted((i for i in op.tensors() if i in sizes), key=sizes.__getitem__)

@@ -34,6 +34,11 @@ then, and a model that has seen the samples held out before has forgotten them."
 JUDGED_AT_ONCE = 500
 
 
+def fastest_growth(epochs: int) -> float:
+    """Return how much the rate may grow from one epoch to the next."""
+    return max(FASTEST, float(REACH ** (2 / epochs)))
+
+
 class Course:
     """The state of a training.
 
@@ -100,7 +105,7 @@ class Course:
             self.best = epoch, copy.deepcopy(self.module.state_dict())
         if size is not None:
             # Squared: much of a small bundle is not weights, and no rate makes it smaller.
-            fastest = max(FASTEST, REACH ** (2 / self.options.epochs))
+            fastest = fastest_growth(self.options.epochs)
             self.rate *= min(fastest, max(1 / fastest, (epoch.bytes / (AIM * size)) ** 2))
 
     def _is_best(self, epoch: Epoch) -> bool:
