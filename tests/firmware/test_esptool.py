@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.digit_bundles import KEY
 from tests.end_to_end.command import CommandLine
 from tests.firmware.build import monocypher
 from tests.firmware.esp_rom import EspRom
@@ -17,14 +16,10 @@ OPTIONS = "--no-stub --before no-reset --after no-reset"
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> CommandLine:
+def shell(shell: CommandLine) -> CommandLine:
     """Return a shell whose project `fw` has a port of its own, made from that of riscv32-virt."""
     if shutil.which("riscv64-unknown-elf-gcc") is None:
         pytest.skip("no riscv64-unknown-elf-gcc")
-    shell = CommandLine(tmp_path, tmp_path)
-    keys = shell.home / "config" / "hardtack" / "keys"
-    keys.mkdir(parents=True)
-    KEY.save(keys / "default.key")
     shell.works("firmware", "new", "riscv32-virt", "fw", "--monocypher", str(monocypher()))
     return shell
 
