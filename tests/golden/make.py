@@ -149,6 +149,22 @@ def ctx_bundle() -> bytes:
     return pack(program, manifest_for(program), key=KEY, smallest=True)
 
 
+def four_streams_bundle() -> bytes:
+    """Return the bundle of a layer of so many non-zeros that gap-huff has four streams."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    b = Builder(11)
+    x, y, z = b.place(1, 1, 1, 250), b.place(1, 1, 1, 100), b.place(1, 1, 1, 10)
+    weights = b.weights(100, 250, kept=0.2)
+    b.ops.append(p.FullyConnected(x, weights, *b.requantise(100), y, 0, -128, 127))
+    b.ops.append(p.FullyConnected(y, b.weights(10, 100), *b.requantise(10), z, 0, -128, 127))
+    program = b.program(x, z)
+    bare = pack(program, manifest_for(program), key=KEY)
+    golden = record(Interpreter(bare), seeds=(1,))
+    return pack(program, manifest_for(program), key=KEY, golden=golden)
+
+
 def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:
     """Return damaged bundles and the code of the error each must give."""
 
@@ -176,6 +192,7 @@ def main() -> None:
     good = golden_bundle()
     (HERE / "good" / "every_op.htb").write_bytes(good)
     (HERE / "good" / "every_op_smallest.htb").write_bytes(golden_bundle(smallest=True))
+    (HERE / "good" / "four_streams.htb").write_bytes(four_streams_bundle())
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

@@ -88,25 +88,78 @@ def test_a_long_sparse_stream_round_trips(kept: float, scale: float) -> None:
     assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
 
 
-def test_a_long_sparse_stream_is_refused_where_the_plain_reader_refuses_it() -> None:
-    codes = sparse(40_000, 0.1, 20)
+@pytest.mark.parametrize("nonzeros", [4095, 4096, 4097, 4098, 4099, 30_001])
+def test_four_streams_of_gaps_round_trip(nonzeros: int) -> None:
+    codes = np.zeros(90_000, np.int8)
+    rng = np.random.default_rng(nonzeros)
+    codes[rng.choice(90_000, nonzeros, replace=False)] = rng.integers(1, 128, nonzeros)
     stored, gap_table, table = gap_of(codes)
+    assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
+
+
+@pytest.mark.parametrize("codes", [[1, 1, 1], [1, 0, 0, 1], [7, -7, 7]], ids=str)
+def test_a_table_of_one_symbol_is_decoded_symbol_by_symbol(codes: list[int]) -> None:
+    many = np.tile(np.array(codes, np.int8), 4000)
+    stored, gap_table, table = gap_of(many)
+    assert np.array_equal(huffman_decode_gap(stored, many.size, gap_table, table), many)
+
+
+def judged_alike(stored: bytes, count: int, gap_table: bytes, table: bytes) -> bool:
+    """Compare the C decoder with the plain one; return whether they took the bytes."""
     tables = [huffman.read_table(one, 0)[0] for one in (gap_table, table)]
+    try:
+        expected = huffman.decode_gap(stored, count, *tables)
+    except BundleError:
+        with pytest.raises(BundleError):
+            huffman_decode_gap(stored, count, gap_table, table)
+        return False
+    assert np.array_equal(huffman_decode_gap(stored, count, gap_table, table), expected)
+    return True
+
+
+@pytest.mark.parametrize(("kept", "flips"), [(0.1, 300), (0.3, 80)], ids=["one", "four"])
+def test_long_sparse_streams_are_refused_where_the_plain_reader_refuses_them(
+    kept: float, flips: int
+) -> None:
+    codes = sparse(40_000, kept, 20)
+    stored, gap_table, table = gap_of(codes)
+    assert (np.count_nonzero(codes) >= huffman.STREAMS_FROM) == (kept == 0.3)
     rng = np.random.default_rng(3)
-    refused = 0
-    for _ in range(300):
+    taken = 0
+    for _ in range(flips):
         damaged = bytearray(stored)
         damaged[rng.integers(len(stored))] ^= 1 << rng.integers(8)
-        try:
-            expected = huffman.decode_gap(bytes(damaged), codes.size, *tables)
-        except BundleError:
-            refused += 1
-            with pytest.raises(BundleError):
-                huffman_decode_gap(bytes(damaged), codes.size, gap_table, table)
-        else:
-            decoded = huffman_decode_gap(bytes(damaged), codes.size, gap_table, table)
-            assert np.array_equal(decoded, expected)
-    assert 20 < refused < 300
+        taken += judged_alike(bytes(damaged), codes.size, gap_table, table)
+    assert 0 < taken < flips - flips // 20
+
+
+@pytest.mark.parametrize("field", range(7))
+def test_a_damaged_head_of_four_streams_is_refused(field: int) -> None:
+    codes = sparse(40_000, 0.3, 20)
+    stored, gap_table, table = gap_of(codes)
+    for bit in range(0, 32, 3):
+        damaged = bytearray(stored)
+        damaged[4 * field + bit // 8] ^= 1 << bit % 8
+        assert not judged_alike(bytes(damaged), codes.size, gap_table, table)
+
+
+def test_a_table_that_knows_zero_is_taken_and_a_zero_refused() -> None:
+    codes = sparse(40_000, 0.3, 20)
+    gaps, values = huffman.split_gaps(codes)
+    counts = np.bincount(values, minlength=256)
+    counts[128] = 400
+    tables = (
+        huffman.build_table(np.bincount(huffman.gap_symbols(gaps)[0], minlength=256)),
+        huffman.build_table(counts),
+    )
+    stored = huffman.encode_gap(codes, *tables)
+    encoded = [table.encode() for table in tables]
+    assert judged_alike(stored, codes.size, *encoded)
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        damaged = bytearray(stored)
+        damaged[rng.integers(28, len(stored))] ^= 255
+        judged_alike(bytes(damaged), codes.size, *encoded)
 
 
 @pytest.fixture(scope="module", params=[7, 8])

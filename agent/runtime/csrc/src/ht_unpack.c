@@ -78,12 +78,12 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
-/* Two decoders share the look-up memory of one: each looks up a bit less. Out of line, like the
- * next one, so that their memory is not on the stack together. */
+/* Where memory counts, two decoders share the look-up memory of one: each looks up a bit less. Out
+ * of line, like the next one, so that their memory is not on the stack together. */
 HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor *tensor,
                                         ht_span stored, int8_t *out) {
-    const uint8_t bits = HT_LUT_BITS - 1;
-    ht_lut_entry lut[1u << HT_LUT_BITS];
+    const uint8_t bits = HT_LUT_BITS < HT_MAX_CODE_LENGTH ? HT_LUT_BITS - 1 : HT_LUT_BITS;
+    ht_lut_entry lut[HT_LUT_BITS < HT_MAX_CODE_LENGTH ? 1u << HT_LUT_BITS : 2u << HT_LUT_BITS];
     ht_decoder values;
     ht_decoder gaps;
     ht_status status = build(bundle, tensor->table, 0x80, lut, bits, &values);
