@@ -26,7 +26,8 @@ class TrainOptions:
             weights in fewer units.
         lr: First learning rate of Adam, on weights in units of their spread.
         batch: Samples per step.
-        teacher: Share of the loss that follows the soft answers of a teacher, 0..1.
+        teacher: Share of the loss that follows the soft answers of teachers, 0..1.
+        teacher_weights: How much each teacher counts; none: all alike.
         temperature: Of those answers.
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
         shift: Pixels by which pictures are moved at random, each way.
@@ -43,6 +44,7 @@ class TrainOptions:
     lr: float = 0.02
     batch: int = 128
     teacher: float = 0.0
+    teacher_weights: tuple[float, ...] = ()
     temperature: float = 4.0
     held_out: int = 5000
     shift: int = 0
