@@ -42,6 +42,7 @@ typedef struct stream {
 } stream;
 
 /* Finish a stream, value by value. */
+HT_MULTIARCH
 static ht_status finish_stream(const ht_decoder *values, const ht_decoder *gaps, stream *s,
                                int8_t *out, size_t count) {
     ht_bit_reader reader = ht_open_stream(s->next, (size_t)(s->end - s->next), s->offset);
