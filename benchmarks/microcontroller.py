@@ -158,9 +158,9 @@ def write_streams(path: Path) -> dict[str, int]:
             parts.append(f"static const uint8_t {name}_{part}[] = {{{values}}};\n")
     pruned = np.where(np.random.default_rng(7).random(SYMBOLS) < 0.4, laplace(3.59), 0)
     gaps, values = huffman.split_gaps(pruned.astype(np.int8))
-    symbols = huffman.gap_symbols(gaps)[0]
+    classes = huffman.gap_symbols(gaps)[0]
     gap_table, table = (
-        huffman.build_table(np.bincount(each, minlength=256)) for each in (symbols, values)
+        huffman.build_table(np.bincount(each, minlength=256)) for each in (classes, values)
     )
     stream = huffman.encode_gap(pruned.astype(np.int8), gap_table, table)
     for part, data in (
