@@ -157,10 +157,10 @@ def write_streams(path: Path) -> dict[str, int]:
             values = ",".join(map(str, data))
             parts.append(f"static const uint8_t {name}_{part}[] = {{{values}}};\n")
     pruned = np.where(np.random.default_rng(7).random(SYMBOLS) < 0.4, laplace(3.59), 0)
-    gaps, values = huffman.split_gaps(pruned.astype(np.int8))
+    gaps, found = huffman.split_gaps(pruned.astype(np.int8))
     classes = huffman.gap_symbols(gaps)[0]
     gap_table, table = (
-        huffman.build_table(np.bincount(each, minlength=256)) for each in (classes, values)
+        huffman.build_table(np.bincount(each, minlength=256)) for each in (classes, found)
     )
     stream = huffman.encode_gap(pruned.astype(np.int8), gap_table, table)
     for part, data in (
@@ -171,7 +171,7 @@ def write_streams(path: Path) -> dict[str, int]:
     text = "".join(parts)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
-    return dict.fromkeys(chosen, SYMBOLS) | {"pruned": len(values)}
+    return dict.fromkeys(chosen, SYMBOLS) | {"pruned": len(found)}
 
 
 def laplace(entropy: float) -> Int8Array:
