@@ -15,6 +15,7 @@ from hardtack_runtime import program as p
 from hardtack_runtime.bundle import pack
 from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.packing import Coding
 from tests.digit_bundles import KEY
 from tests.golden.make import Q30, Builder, manifest_for
 
@@ -44,6 +45,14 @@ class KernelBuilder(Builder):
         """Add weights, -128 among them; a few tensors hold nothing else."""
         low, high = CODES[2 if self.pick(0, 9) == 0 else 0]
         return self.constant(self.rng.integers(low, high, shape).astype(np.int8))
+
+    def thin(self, kept: float) -> None:
+        """Keep a share of the weights that can be sparse."""
+        for op in self.ops:
+            if type(op) in (p.Conv2D, p.FullyConnected):
+                weights = self.tensors[op.weights].data  # type: ignore[attr-defined]
+                assert weights is not None
+                weights[self.rng.random(weights.shape) >= kept] = 0
 
     def stage(self, channels: int, taps: int) -> tuple[int, int, int]:
         """Add bias, multipliers and shifts, mostly such that outputs are not all at a bound."""
@@ -138,8 +147,8 @@ class KernelBuilder(Builder):
                                   self.pick(Q30, 2**31 - 1), self.pick(18, 22), -248))  # fmt: skip
 
 
-def kernel_program(seed: int, rounds: int) -> p.Program:
-    """Return a program of `rounds` times nine operators."""
+def kernel_program(seed: int, rounds: int, kept: float = 1.0) -> p.Program:
+    """Return a program of `rounds` times nine operators, with a share of their weights."""
     b = KernelBuilder(seed)
     for _ in range(rounds):
         for _ in range(2):
@@ -149,14 +158,20 @@ def kernel_program(seed: int, rounds: int) -> p.Program:
         b.pool()
         b.elementwise()
         b.reduction()
+    b.thin(kept)
     return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
 @functools.cache
-def kernel_bundle(seed: int, rounds: int) -> tuple[bytes, p.Program]:
-    """Return a bundle of random operators with vectors of random and of extreme inputs."""
-    program = kernel_program(seed, rounds)
+def kernel_bundle(seed: int, rounds: int, coding: Coding | None = None) -> tuple[bytes, p.Program]:
+    """Return a bundle of random operators with vectors of random and of extreme inputs.
+
+    Weights are of the given coding, where they can be.
+    """
+    program = kernel_program(seed, rounds, kept=0.4 if coding == Coding.SPARSE else 1.0)
+    codings = dict.fromkeys(range(len(program.tensors)), coding) if coding else {}
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
     extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]
     golden = record(interpreter, seeds=(1, 2), samples=extremes)
-    return pack(program, manifest_for(program), key=KEY, golden=golden), program
+    data = pack(program, manifest_for(program), key=KEY, golden=golden, codings=codings)
+    return data, program
