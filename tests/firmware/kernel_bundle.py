@@ -8,6 +8,7 @@ channels, windows beside the image, more taps than are gathered at a time, few o
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,6 +54,22 @@ class KernelBuilder(Builder):
                 weights = self.tensors[op.weights].data  # type: ignore[attr-defined]
                 assert weights is not None
                 weights[self.rng.random(weights.shape) >= kept] = 0
+
+    def split(self, share: float) -> None:
+        """Give weights that can have one a high plane, a share of it not 0."""
+        for index, op in enumerate(self.ops):
+            if not isinstance(op, p.Conv2D | p.FullyConnected) or op.high is not None:
+                continue
+            dims, source = self.tensors[op.weights].dims, self.tensors[op.input].dims
+            grouped = isinstance(op, p.Conv2D) and dims[3] != source[3]
+            single = isinstance(op, p.Conv2D) and dims[0] == 1
+            if isinstance(op, p.DepthwiseConv2D) or grouped or single:
+                continue
+            taps = int(np.prod(dims)) // self.tensors[op.bias].elements
+            most = min(128, int(40_000 / (share * taps + 1)))
+            plane = self.rng.integers(-most, max(most, 1), dims).astype(np.int8)
+            plane[self.rng.random(dims) >= share] = 0
+            self.ops[index] = replace(op, high=self.constant(plane))
 
     def stage(self, channels: int, taps: int) -> tuple[int, int, int]:
         """Add bias, multipliers and shifts, mostly such that outputs are not all at a bound."""
@@ -145,6 +162,16 @@ class KernelBuilder(Builder):
         shape = (1, 1, rows, depth)
         self.ops.append(p.Softmax(self.at(0, *shape), self.at(ROOM, *shape), rows, depth,
                                   self.pick(Q30, 2**31 - 1), self.pick(18, 22), -248))  # fmt: skip
+
+
+def split_program(seed: int, share: float) -> p.Program:
+    """Return random conv_2d and fully_connected whose weights have a high plane."""
+    b = KernelBuilder(seed)
+    for _ in range(4):
+        b.convolution(depthwise=False)
+        b.dense()
+    b.split(share)
+    return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
 def kernel_program(seed: int, rounds: int, kept: float = 1.0) -> p.Program:
