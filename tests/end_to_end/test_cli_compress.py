@@ -77,6 +77,8 @@ def test_weights_are_used_where_they_lie_when_that_is_asked(
     )
     sparse = cli.works("convert", "--json").document["bundles"][0]
     assert sparse["unpacked_bytes"] < bundle["unpacked_bytes"]
+    shown = cli.works("inspect", sparse["path"], "--json").document["operators"]
+    assert "sparse" in {row["weights"] for row in shown}
     assert "sparse" in cli.works("inspect", sparse["path"]).out
 
 
