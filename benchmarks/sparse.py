@@ -44,7 +44,9 @@ LAYERS = (
     Layer("conv_3x3x32", 16, 32, 64, 3),
     Layer("pw_64", 11, 64, 64, 1),
     Layer("pw_128", 6, 128, 128, 1),
-    Layer("fc_640_128", 1, 640, 128, 1),
+    Layer("fc_256_128", 1, 256, 128, 1),
+    Layer("fc_128_128", 1, 128, 128, 1),
+    Layer("fc_500_10", 1, 500, 10, 1),
 )
 
 
@@ -85,6 +87,11 @@ def compare(
     report.add(f"{where}.{unit}", coded)
     report.add(f"{where}.{unit}", unpacked, peer="unpacked")
     report.add(f"{where}.sparse_per_unpacked", coded / unpacked)
+    if f"{key}_columns" in lines:
+        by_columns, found = lines[f"{key}_columns"]
+        if found != expected:
+            raise ValueError(f"{core}: columns of {key} give other bits")
+        report.add(f"{where}.columns_per_unpacked", by_columns / unpacked)
 
 
 def write_layers(path: Path) -> None:
@@ -103,12 +110,18 @@ def write_layers(path: Path) -> None:
             name = f"{layer.name}_{density}"
             values = ",".join(map(str, stored))
             arrays.append(f"static const uint8_t {name}_stored[] = {{{values}}};\n")
-            fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}"
-            rows.append(f'    {{"{name}", {fields}, {name}_stored}},\n')
+            fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}, {name}_stored"
+            columns = "0"
+            if layer.size == 1:
+                columns = f"{name}_columns"
+                by_columns = sparse.encode_columns(kept.reshape(1, 1, layer.n_out, -1), -128)
+                values = ",".join(map(str, by_columns or b""))
+                arrays.append(f"static const uint8_t {columns}[] = {{{values}}};\n")
+            rows.append(f'    {{"{name}", {fields}, {columns}}},\n')
     text = (
         "#include <stdint.h>\n\n"
         "typedef struct layer {\n    const char *name;\n    int32_t size, n_in, n_out, kernel;\n"
-        "    const uint8_t *stored;\n} layer;\n\n"
+        "    const uint8_t *stored, *columns;\n} layer;\n\n"
         + "".join(arrays)
         + "\nstatic const layer layers[] = {\n"
         + "".join(rows)

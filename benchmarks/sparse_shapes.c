@@ -30,7 +30,7 @@ static uint32_t now(void) {
 }
 #endif
 
-static int8_t input[32 * 32 * 16], output[32 * 32 * 64], unpacked[128 * 640];
+static int8_t input[32 * 32 * 16], output[32 * 32 * 64], unpacked[128 * 256];
 static int32_t bias[128], mult[128];
 static int8_t shift[128];
 
@@ -91,6 +91,11 @@ static void measure(const layer *l) {
     print(l->name, "_unpacked", compute(l, ht_conv_2d_s8, unpacked), size);
     memset(output, 0, size);
     print(l->name, "_sparse", compute(l, ht_conv_2d_sparse_s8, (const int8_t *)l->stored), size);
+    if (l->columns != NULL) {
+        const int8_t *columns = (const int8_t *)l->columns;
+        memset(output, 0, size);
+        print(l->name, "_columns", compute(l, ht_fully_connected_columns_s8, columns), size);
+    }
 }
 
 /* 200000 instructions, which tell how many a tick is. */

@@ -35,6 +35,7 @@ class Coding(IntEnum):
     CTX = 6
     FOLDED = 7
     SPARSE = 8
+    SPARSE_COLUMNS = 10
 
     @property
     def label(self) -> str:
@@ -96,6 +97,7 @@ def pack_constants(
     biases: Collection[int] = (),
     weights: Collection[int] = (),
     in_place: Collection[Coding] = (Coding.SPARSE,),
+    skipped: Mapping[int, int] = MappingProxyType({}),
     smallest: bool = False,
     rows: int = 0,
 ) -> Packed:
@@ -111,6 +113,7 @@ def pack_constants(
         biases: Indices of biases that may be folded: the constant before is their weights.
         weights: Indices of weights that kernels can use where they lie.
         in_place: Codings beside RAW that weights may have for which there is no memory.
+        skipped: By index, the input code that sparse-columns passes over; others cannot have it.
         smallest: Try ctx too, which takes a hundred times as long to unpack.
         rows: Rows of the tensor table: each names its tables as soon as there is one.
     """
@@ -124,7 +127,7 @@ def pack_constants(
         _narrow_options(constant, last) if s is None else s.options(constant, tables, smallest)
         for constant, last, s in zip(constants, before, streams, strict=True)
     ]
-    fixed = {i: _in_place(constants[i], coding) for i, coding in codings.items()}
+    fixed = {i: _in_place(constants[i], coding, skipped.get(i)) for i, coding in codings.items()}
     options = _fix(options, fixed)
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs, rows)
@@ -303,9 +306,14 @@ def _fix(options: list[list[_Option]], fixed: Mapping[int, _Option]) -> list[lis
     ]
 
 
-def _in_place(constant: Constant, coding: Coding) -> _Option:
+def _in_place(constant: Constant, coding: Coding, skipped: int | None = None) -> _Option:
     """Return the constant in a coding that needs no memory; raw where that cannot hold it."""
-    if coding == Coding.SPARSE and (data := sparse.encode(constant)) is not None:
+    data = None
+    if coding == Coding.SPARSE:
+        data = sparse.encode(constant)
+    elif coding == Coding.SPARSE_COLUMNS and skipped is not None:
+        data = sparse.encode_columns(constant, skipped)
+    if data is not None:
         return _Option(coding, data)
     return _Option(Coding.RAW, constant.astype(constant.dtype.newbyteorder("<")).tobytes())
 

@@ -27,6 +27,7 @@ _HEAD = struct.Struct("<HBB")
 _WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
     Coding.CTX: context.decode,
     Coding.SPARSE: sparse.decode,
+    Coding.SPARSE_COLUMNS: sparse.decode_columns,
 }
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 
