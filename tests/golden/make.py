@@ -160,15 +160,15 @@ def split_bundle() -> bytes:
     from hardtack_runtime.interpreter import Interpreter
 
     b = Builder(11)
-    x, y, z = b.place(1, 5, 5, 4), b.place(1, 5, 5, 40), b.place(1, 1, 1, 60)
+    x, y, z = b.place(1, 3, 3, 4), b.place(1, 3, 3, 40), b.place(1, 1, 1, 20)
     scores = b.place(1, 1, 1, 50)
     conv = p.Conv2D(x, b.weights(40, 3, 3, 4), *b.requantise(40), y, 1, 1, 1, 1, 1, 1, -3, 4,
                     -128, 127)  # fmt: skip
-    dense = p.FullyConnected(y, b.weights(60, 1000), *b.requantise(60), z, -20, -20, 127)
-    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (60, 1000))):
+    dense = p.FullyConnected(y, b.weights(20, 360), *b.requantise(20), z, -20, -20, 127)
+    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (20, 360))):
         plane = b.weights(*shape, kept=0.03)
         b.ops.append(replace(op, high=plane))
-    columns = b.weights(50, 60, kept=0.2)
+    columns = b.weights(50, 20, kept=0.2)
     b.ops.append(p.FullyConnected(z, columns, *b.requantise(50), scores, 0, -128, 127))
     program = b.program(x, scores)
     golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
