@@ -21,6 +21,7 @@ from hardtack_converters.compress.settings import (
     BiasCorrection,
     Equalise,
     Factorise,
+    Outliers,
     Pass,
     Prune,
     Round,
@@ -48,6 +49,8 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "equalise": (Equalise(),),
     "bias_correction": (BiasCorrection(),),
     "round": (Round(),),
+    "outliers_0.5": (Outliers(share=0.005),),
+    "outliers_2": (Outliers(share=0.02),),
 }
 """Passes by the name of their row."""
 QUICK = ("prune_50", "share_5", "bias_correction")

@@ -1,4 +1,4 @@
-"""Layers with sparse weights used where they lie against the same unpacked, by density.
+"""Layers with sparse weights used where they lie against the same unpacked, by density; two nets.
 
 Instructions on boards in QEMU, as benchmarks.microcontroller counts them, and microseconds here.
 `hardtack_converters.placing` takes its thresholds from these figures.
@@ -13,14 +13,26 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ROOT, Report, run
-from benchmarks.microcontroller import CALIBRATION, lines_here, lines_there
+from benchmarks.microcontroller import CALIBRATION, lines_here, lines_there, run_once
+from hardtack_converters.placing import InPlace, sparse_weights
 from hardtack_runtime import sparse
+from hardtack_runtime.bundle import pack, unpack
+from hardtack_runtime.memory import Needs, Way
+from tests.digit_bundles import KEY
 from tests.firmware.build import firmware
-from tests.firmware.qemu import BOARDS
+from tests.firmware.qemu import BOARDS, Machine
 
 DENSITIES = (5, 10, 20, 30, 50)
 """Percent of weights that are not 0."""
-CORES = ("mps2-an385", "mps2-an386", "mps3-an547")
+NETS = ("lenet5-3072", "lenet300-4800")
+"""Trained and pruned, in benchmarks/models."""
+CORES = {
+    "cortex-m4": ("mps2-an386", ""),
+    "cortex-m3": ("mps2-an385", ""),
+    "cortex-m0": ("mps2-an385", "-mcpu=cortex-m0"),
+    "cortex-m55": ("mps3-an547", ""),
+}
+"""Board of each core, and flags: a Cortex-M3 runs what is compiled for a Cortex-M0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +71,41 @@ def measure(report: Report, quick: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = lines_here(source, include, Path(folder) / "shapes", "-O3", "-D_GNU_SOURCE")
     results = {"x86": {name: (line.ticks / 1000, line.crc) for name, line in here.items()}}
-    for name in CORES[1:2] if quick else CORES:
+    for core, (name, flags) in list(CORES.items())[: 1 if quick else None]:
         board = BOARDS[name]
-        there = lines_there(board, firmware(name, board.compiler, flags=f"-I{include}", app=source))
+        image = firmware(name, board.compiler, flags=f"{flags} -I{include}", app=source)
+        there = lines_there(board, image)
         scale = CALIBRATION / there["calibration"].ticks
-        results[board.hardware] = {n: (line.ticks * scale, line.crc) for n, line in there.items()}
+        results[core] = {n: (line.ticks * scale, line.crc) for n, line in there.items()}
+        if core in ("cortex-m3", "cortex-m4"):
+            for net in NETS[:1] if quick else NETS:
+                inference(report, net, name, scale)
     for core, lines in results.items():
         for layer in LAYERS:
             for density in DENSITIES:
                 compare(report, core, layer, density, lines)
+
+
+def inference(report: Report, net: str, name: str, insn_per_tick: float) -> None:
+    """Report a trained net with the weights that `auto` places, and with all unpacked."""
+    content = unpack((Path(__file__).parent / "models" / f"{net}.htb").read_bytes())
+    board = BOARDS[name]
+    ways: tuple[tuple[InPlace, str | None], ...] = (("auto", None), ("never", "unpacked"))
+    for wanted, peer in ways:
+        bundle = pack(
+            content.program, content.manifest, key=KEY, golden=content.golden,
+            codings=sparse_weights(content.program, board.hardware, wanted),
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            ran = run_once(Machine(board, Path(folder)), bundle)
+        if ran is None:
+            raise ValueError(f"{name} has no room for {net}")
+        where = f"{net}.{board.hardware}"
+        report.add(f"{where}.instructions", ran.ticks * insn_per_tick, peer=peer)
+        report.add(f"{where}.stack_bytes", ran.stack, peer=peer)
+        needs = Needs.of(unpack(bundle))
+        report.add(f"{where}.pool_bytes", needs.taken(Way.MEMORY), peer=peer)
+        report.add(f"{where}.bundle_bytes", len(bundle), peer=peer)
 
 
 def compare(

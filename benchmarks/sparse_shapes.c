@@ -103,7 +103,7 @@ static void calibrate(void) {
     const uint32_t start = TICKS;
 #ifdef HT_BARE_METAL
     uint32_t left = 100000;
-    __asm volatile("1: subs %0, %0, #1\n bne 1b" : "+r"(left) : : "cc");
+    __asm volatile(".syntax unified\n1: subs %0, %0, #1\n bne 1b" : "+r"(left) : : "cc");
 #endif
     print("calibration", "", TICKS - start, 0);
 }

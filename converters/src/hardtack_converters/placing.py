@@ -22,8 +22,9 @@ from hardtack_runtime.usage import in_place_weights, skipped_codes
 InPlace = Literal["auto", "always", "never"]
 
 _SCALAR, _DSP = (0.45, 0.30, 0.45), (0.25, 0.15, 0.30)
+_SMALL = (0.45, 0.45, 0.45)
 LIMITS: dict[str, tuple[float, float, float]] = {
-    "cortex-m0": _SCALAR,
+    "cortex-m0": _SMALL,
     "cortex-m3": _SCALAR,
     "riscv32": _SCALAR,
     "cortex-m4": _DSP,
@@ -32,7 +33,8 @@ LIMITS: dict[str, tuple[float, float, float]] = {
 }
 """By class of device: the largest share of weights that are not 0 at which sparse ones are faster
 by a sixth: with four output pixels or more, with fewer, and by columns. Classes that are not here
-have vectors, which are faster in any case. Source: benchmarks.sparse, by instructions."""
+have vectors, which are faster in any case. Beyond 0.45 there is little to gain in bytes.
+Source: benchmarks.sparse, by instructions."""
 PIXELS = 4
 """Output pixels that the kernel sums side by side."""
 
@@ -57,13 +59,17 @@ def place_weights(
     """
     sparse = sparse_weights(program, hardware, wanted)
     data = write(unpack_limit=limit, codings=sparse, in_place=())
-    if limit is None or flash is None or len(data) <= flash or hardware == "linux":
+    if flash is None or len(data) <= flash:
         return data
-    coded = coded_tensors(unpack(write(codings=sparse)))
-    raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
-    small = [data, write(codings=sparse | raw)]
-    if wanted != "never":
-        small.append(write(unpack_limit=limit, codings=sparse))
+    small = [data]
+    if wanted == "auto":  # coded for size, and unpacked
+        small.append(write(unpack_limit=limit, in_place=()))
+    if limit is not None and hardware != "linux" and min(map(len, small)) > flash:
+        coded = coded_tensors(unpack(write()))
+        raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
+        small.append(write(codings=(sparse if wanted == "always" else {}) | raw))
+        if wanted != "never":
+            small.append(write(unpack_limit=limit, codings=sparse))
     return min(small, key=len)
 
 

@@ -104,3 +104,14 @@ def test_a_layer_of_one_row_behind_relu_is_stored_by_columns(
     plain = Interpreter(pack(program, manifest_for(program), key=None))
     codes = b.rng.integers(-128, 128, 144).astype(np.int8)
     assert np.array_equal(Interpreter(data).run(codes)[0], plain.run(codes)[0])
+
+
+def test_weights_are_coded_for_size_where_the_faster_bundle_is_too_large() -> None:
+    program = net(0.1)
+    write = partial(pack, program, manifest_for(program), key=None)
+    fast = place_weights(program, write, "cortex-m4", None, None, "auto")
+    assert Coding.SPARSE in {one.coding for one in unpack(fast).stored}
+    small = place_weights(program, write, "cortex-m4", None, len(fast) - 1, "auto")
+    assert len(small) < len(fast)
+    assert Coding.SPARSE not in {one.coding for one in unpack(small).stored}
+    assert place_weights(program, write, "cortex-m4", None, len(fast) - 1, "always") == fast
