@@ -21,12 +21,15 @@ from hardtack_converters.compress.settings import (
     BiasCorrection,
     Equalise,
     Factorise,
+    LowBit,
+    MixedPrecision,
     Pass,
     Prune,
     Round,
     Share,
 )
 from hardtack_converters.convert import Converted, Options, convert, pack_model
+from hardtack_converters.report import PassRow
 from hardtack_runtime.interpreter import Interpreter
 from tests.conformance.models.nets import lenet5, lenet300
 
@@ -42,14 +45,24 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "prune_channel_10": (Prune(sparsity=0.1, pattern="channel"),),
     "share_5": (Share(bits=5),),
     "share_4": (Share(bits=4),),
+    "low_bit_4": (LowBit(bits=4),),
+    "low_bit_4_nearest": (LowBit(bits=4, method="nearest"),),
+    "low_bit_4_adaround": (LowBit(bits=4, method="adaround"),),
+    "low_bit_3": (LowBit(bits=3),),
+    "low_bit_ternary": (LowBit(bits="ternary"),),
+    "low_bit_binary": (LowBit(bits="binary"),),
+    "prune_80_low_bit_4": (Prune(sparsity=0.8, scope="global"), LowBit(bits=4)),
     "prune_80_share_4": (Prune(sparsity=0.8, scope="global"), Share(bits=4)),
     "factorise_dense_50": (Factorise(budget=0.5),),
     "bottleneck_80": (Factorise(kind="bottleneck", budget=0.8),),
     "equalise": (Equalise(),),
     "bias_correction": (BiasCorrection(),),
     "round": (Round(),),
+    "round_adaround": (Round(method="adaround"),),
 }
 """Passes by the name of their row."""
+MIXED = (0.6, 0.4)
+"""Shares of the bytes that mixed precision is asked to come to."""
 QUICK = ("prune_50", "share_5", "bias_correction")
 
 
@@ -81,8 +94,16 @@ def measure(report: Report, quick: bool) -> None:
                 report.add(f"{name}.bytes", rows[0].bytes_before)
                 before = rows[0].accuracy_before
                 report.add(f"{name}.accuracy_pct", 100 * (before or 0))
-            report.add(f"{name}.{recipe}_bytes", rows[-1].bytes_after)
-            report.add(f"{name}.{recipe}_accuracy_pct", 100 * (rows[-1].accuracy_after or 0))
+            _add(report, f"{name}.{recipe}", rows[-1])
+        for share in () if quick else MIXED:
+            size = round(share * report.metrics[f"{name}.bytes"])
+            (row,) = _converted(subject, (MixedPrecision(size=size),)).compressed
+            _add(report, f"{name}.mixed_precision_{100 * share:g}", row)
+
+
+def _add(report: Report, name: str, row: PassRow) -> None:
+    report.add(f"{name}_bytes", row.bytes_after)
+    report.add(f"{name}_accuracy_pct", 100 * (row.accuracy_after or 0))
 
 
 def _converted(subject: Subject, passes: tuple[Pass, ...]) -> Converted:

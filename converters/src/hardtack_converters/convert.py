@@ -182,10 +182,10 @@ def _float_bench(job: _Job, graph: ir.Model) -> Bench:
     def built(model: ir.Model) -> Converted:
         return _quantized(job, model, _calibrated(model, samples, wanted), samples)
 
-    def measure(model: ir.Model) -> Measured:
+    def measure(model: ir.Model, limit: int | None) -> Measured:
         found = built(model)
         bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
-        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, None))
+        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, limit))
 
     def accuracy(model: ir.Model, limit: int) -> float | None:
         found = built(model)

@@ -17,6 +17,7 @@ from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
     affine_grid,
+    channel_steps,
     grid_step,
     weight_codes,
     weight_scale,
@@ -178,9 +179,8 @@ def _quantize_weights(
     axis = 0 if node.op_type == "Conv" or transposed else weights.ndim - 1
     real = weights.astype(np.float32)
     _refuse_unreal(node, real)
-    step = grid_step(real)
-    used = axis if per_channel and step is None else None
-    scale = weight_scale(real, used) if step is None else np.array([step], np.float32)
+    scale = _weight_scale(real, axis if per_channel else None)
+    used = axis if scale.size > 1 else None
     input_scale = grids[source][0]
     bias = query.constant(query.input_at(node, 2))
     name = node.name or str(node.outputs[0].name)
@@ -193,6 +193,15 @@ def _quantize_weights(
         node.replace_input_with(2, _dequantized(graph, node, f"{name}_bias", codes, width, 0))
     codes8 = weight_codes(real, scale, used)
     node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", codes8, scale, axis))
+
+
+def _weight_scale(real: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float32]:
+    """Return the scale of each output, or one for all: of the grid they lie on, or of the peak."""
+    step = grid_step(real)
+    if step is not None:
+        return np.array([step], np.float32)
+    steps = None if axis is None else channel_steps(real, axis)
+    return weight_scale(real, axis) if steps is None else steps
 
 
 def _refuse_unreal(node: ir.Node, numbers: npt.NDArray[np.floating]) -> None:

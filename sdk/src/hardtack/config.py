@@ -19,7 +19,7 @@ from pydantic import (
 from hardtack.config_errors import first_error, syntax_error
 from hardtack.quantities import parse_share, parse_size, parse_time
 from hardtack_agent.toml_locations import KeyPath, locate_keys, nearest
-from hardtack_converters.compress.settings import Compression, Prune
+from hardtack_converters.compress.settings import Compression, MixedPrecision, Prune
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.manifest import Hardware, Name, Version
 
@@ -134,22 +134,25 @@ class TrainingSamples(Samples):
     max: int = Field(default=1_000_000, gt=0)
 
 
-def _shares_as_numbers(tables: Any) -> Any:
-    return [_shares_in(table) for table in tables] if isinstance(tables, list) else tables
+def _all_numbers(tables: Any) -> Any:
+    return [_numbers_in(table) for table in tables] if isinstance(tables, list) else tables
 
 
-def _shares_in(table: Any) -> Any:
-    """Read shares written as "80 %"; what is no share stays for the schema to refuse."""
+def _numbers_in(table: Any) -> Any:
+    """Read "80 %" and "20 KiB"; what is neither stays for the schema to refuse."""
     if not isinstance(table, dict):
         return table
     return {key: _number(value) for key, value in table.items()}
 
 
 def _number(value: Any) -> Any:
-    try:
-        return parse_share(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    if isinstance(value, str):
+        for parse in (parse_share, parse_size):
+            try:
+                return parse(value)
+            except ValueError:
+                continue
+    return value
 
 
 def _trainable(settings: Prune | None) -> Prune | None:
@@ -180,7 +183,7 @@ class Train(_Strict):
     """Pixels by which pictures are moved at random, each way."""
     seed: int = Field(default=0, ge=0)
     """Of everything random: the same seed gives the same model."""
-    prune: Annotated[Prune | None, BeforeValidator(_shares_in), AfterValidator(_trainable)] = None
+    prune: Annotated[Prune | None, BeforeValidator(_numbers_in), AfterValidator(_trainable)] = None
     """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
 
 
@@ -239,7 +242,7 @@ class Deployment(_Strict):
     data: Data = Data()
     quantize: Quantize = Quantize()
     train: Train | None = None
-    compress: Annotated[tuple[Compression, ...], BeforeValidator(_shares_as_numbers)] = ()
+    compress: Annotated[tuple[Compression, ...], BeforeValidator(_all_numbers)] = ()
     gates: Gates = Gates()
     target: Annotated[
         tuple[Target, ...], Field(min_length=1), AfterValidator(_differently_named)
@@ -296,6 +299,8 @@ def _refuse_unmeasurable(config: Deployment, path: Path, text: str) -> None:
             keys.append(("compress", index, "max_drop"))
         if isinstance(wanted, Prune) and wanted.sensitivity:
             keys.append(("compress", index, "sensitivity"))
+        if isinstance(wanted, MixedPrecision):
+            keys.append(("compress", index, "size"))
     if keys:
         place = nearest(locate_keys(text), keys[0])
         raise ConfigError(

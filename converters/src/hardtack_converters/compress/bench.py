@@ -32,14 +32,14 @@ class Bench:
     Attributes:
         samples: Calibration samples, as the model is fed.
         quantize: Calibrates a float model and returns it in QDQ form.
-        measure: Packs a float model and judges its bundle.
+        measure: Packs a float model and judges its bundle, on so many samples at most; None: all.
         accuracy: Only judges it, on so many evaluation samples at most; None without any.
         progress: Told (done, in all) by passes that take long.
     """
 
     samples: Samples
     quantize: Callable[[ir.Model], ir.Model]
-    measure: Callable[[ir.Model], Measured]
+    measure: Callable[[ir.Model, int | None], Measured]
     accuracy: Callable[[ir.Model, int], float | None]
     progress: Callable[[int, int], None] = lambda *_: None
 
@@ -66,3 +66,11 @@ def needed(bench: Bench | None, name: str) -> Bench:
     if bench is None:
         raise ConfigError("HT104", name, "it needs samples to run the model on", "give a bench")
     return bench
+
+
+def unmeasurable(name: str) -> ConfigError:
+    """Return what is raised where accuracy is asked for and cannot be measured."""
+    return ConfigError(
+        "HT104", name, "there is nothing to measure accuracy on",
+        'add [data] evaluate = { path = "test.npz" }, samples with their classes',
+    )  # fmt: skip
