@@ -89,7 +89,8 @@ static uint32_t compute(const shape *s, ht_dims out_dims) {
         ht_depthwise_conv_2d_s8(input, in_dims, weights, bias, &window, -7, &stage, output,
                                 out_dims);
     } else {
-        ht_fully_connected_s8(input, weights, bias, &stage, output, 1, s->c, s->n_out);
+        ht_fully_connected_s8(ht_conv_2d_s8, input, weights, bias, &stage, output, 1, s->c,
+                              s->n_out);
     }
     return TICKS - start;
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hardtack_runtime import huffman
+from hardtack_runtime.packing import Coding
 from tests.golden.make import every_op_program, golden_bundle, manifest_for
 
 
@@ -22,6 +23,7 @@ def bundles() -> dict[str, bytes]:
     return {
         "every_op": golden_bundle(),
         "smallest": golden_bundle(smallest=True),
+        "sparse": golden_bundle(coding=Coding.SPARSE),
         "no_golden": pack(whole, manifest_for(whole), key=None),
         "empty": pack(empty, manifest_for(empty), key=None),
     }

@@ -15,6 +15,7 @@ import numpy as np
 from hardtack_runtime import program as p
 from hardtack_runtime.bundle import PAYLOAD_OFFSET, pack
 from hardtack_runtime.manifest import Manifest, PortSpec
+from hardtack_runtime.packing import Coding
 from hardtack_runtime.signing import SigningKey
 
 HERE = Path(__file__).parent
@@ -128,7 +129,7 @@ def manifest_for(program: p.Program) -> Manifest:
     return Manifest(name="golden", version="1.2.3", inputs=ports[0], outputs=ports[1])
 
 
-def golden_bundle(*, smallest: bool = False) -> bytes:
+def golden_bundle(*, smallest: bool = False, coding: Coding | None = None) -> bytes:
     """Return the bundle of `every_op_program`, with vectors recorded by the C runtime."""
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
@@ -136,7 +137,10 @@ def golden_bundle(*, smallest: bool = False) -> bytes:
     program = every_op_program()
     bare = pack(program, manifest_for(program), key=KEY)
     golden = record(Interpreter(bare), seeds=(1, 2, 3))
-    return pack(program, manifest_for(program), key=KEY, golden=golden, smallest=smallest)
+    every = {} if coding is None else dict.fromkeys(range(len(program.tensors)), coding)
+    return pack(
+        program, manifest_for(program), key=KEY, golden=golden, smallest=smallest, codings=every
+    )
 
 
 def ctx_bundle() -> bytes:
@@ -176,6 +180,8 @@ def main() -> None:
     good = golden_bundle()
     (HERE / "good" / "every_op.htb").write_bytes(good)
     (HERE / "good" / "every_op_smallest.htb").write_bytes(golden_bundle(smallest=True))
+    sparse = golden_bundle(coding=Coding.SPARSE)
+    (HERE / "good" / "every_op_sparse.htb").write_bytes(sparse)
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

@@ -241,6 +241,7 @@ def pack_model(
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
     from hardtack_runtime.memory import coded_tensors, raw_for_layers
+    from hardtack_runtime.packing import Coding
 
     program, manifest = converted.program, converted.manifest
     limit = None if ram is None else max(0, ram - program.arena_size)
@@ -253,7 +254,8 @@ def pack_model(
     if limit is None or flash is None or len(data) <= flash or hardware == "linux":
         return data
     coded = coded_tensors(unpack(write()))
-    return min(data, write(raw=raw_for_layers(program, coded, limit)), key=len)
+    raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
+    return min(data, write(codings=raw), key=len)
 
 
 def check(

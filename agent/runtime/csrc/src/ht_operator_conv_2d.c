@@ -10,16 +10,16 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     }
     HT_REQUIRE(in.dims[3] % weights.dims[3] == 0 && out.dims[3] == weights.dims[0]);
     HT_REQUIRE(weights.dims[0] % (in.dims[3] / weights.dims[3]) == 0);
-    return HT_OK;
+    return ht_check_kernel(&weights, out.dims[3]);
 }
 
 static void run(ht_model *model, const ht_operator *op) {
     ht_weighted data;
     ht_weighted_read(model, op, 13, &data);
     const ht_window window = ht_conv_window(op, &data.weights_tensor);
-    ht_conv_2d_s8(data.in, ht_dims_of(&data.in_tensor), data.weights, data.weights_tensor.dims[3],
-                  data.bias, &window, ht_field(op, 12), &data.stage, data.out,
-                  ht_dims_of(&data.out_tensor));
+    ht_kernel_for (&data.weights_tensor)(
+        data.in, ht_dims_of(&data.in_tensor), data.weights, data.weights_tensor.dims[3], data.bias,
+        &window, ht_field(op, 12), &data.stage, data.out, ht_dims_of(&data.out_tensor));
 }
 
 const ht_operator_entry ht_operator_conv_2d = {check, ht_weighted_check_constants, run, 0x1F, 5};

@@ -44,6 +44,14 @@ ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
     return HT_OK;
 }
 
+ht_status ht_check_kernel(const ht_tensor *weights, int32_t n_out) {
+    if (!ht_is_in_place(weights)) {
+        return HT_OK;
+    }
+    HT_REQUIRE(ht_tensor_rows(weights) == n_out);
+    return ht_in_place_kernels[weights->coding - HT_SPARSE] != NULL ? HT_OK : HT_ERR_NOT_LINKED;
+}
+
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {
     const ht_window window = {.kernel_h = weights->dims[1],
                               .kernel_w = weights->dims[2],
@@ -59,7 +67,7 @@ ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {
 ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,
                         ht_tensor *weights, ht_tensor *out) {
     HT_REQUIRE(ht_is_unary(bundle, op, 16, 5, in, out));
-    HT_REQUIRE(ht_is_constant(bundle, op, 1, HT_INT8, weights));
+    HT_REQUIRE(ht_is_weights(bundle, op, 1, weights));
     const ht_window window = ht_conv_window(op, weights);
     HT_REQUIRE(ht_window_fits(&window, in, out));
     HT_REQUIRE(ht_is_code(ht_field(op, 12)) && ht_is_code(ht_field(op, 13)));

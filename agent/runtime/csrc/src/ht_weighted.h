@@ -25,6 +25,16 @@ ht_status ht_weighted_check(const ht_bundle *bundle, const ht_operator *op, int3
 /* and their values: scalings in range, and no accumulator that overflows. */
 ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op);
 
+/* The kernel of conv_2d for weights as they are stored; the depthwise one knows unpacked ones only.
+ */
+static inline ht_conv_2d_kernel *ht_kernel_for(const ht_tensor *weights) {
+    return ht_is_in_place(weights) ? ht_in_place_kernels[weights->coding - HT_SPARSE]
+                                   : ht_conv_2d_s8;
+}
+
+/* Is there one for these weights of n_out channels? */
+ht_status ht_check_kernel(const ht_tensor *weights, int32_t n_out);
+
 /* A convolution's window, and its fields but those of its channels. */
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights);
 ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from hardtack_runtime.packing import Coding
 
 NAMES = {
     1: "conv_2d",
@@ -22,16 +24,26 @@ NAMES = {
 """By opcode (SPEC section 2); in C, operator `add` is the entry `ht_operator_add`."""
 
 
-def table_source(opcodes: Iterable[int]) -> str:
+IN_PLACE = {Coding.SPARSE: "conv_2d_sparse_s8"}
+"""Kernels of codings that are used where they lie; in C, `ht_conv_2d_sparse_s8`."""
+
+
+def table_source(opcodes: Iterable[int], codings: Collection[Coding] = ()) -> str:
     """Return the C file that takes the place of `csrc/src/ht_operators.c`.
 
     Args:
         opcodes: Of the operators that the firmware's models use.
+        codings: That their weights have.
 
     Raises:
         KeyError: an opcode that does not exist.
     """
     lines = [f"    [{opcode}] = &ht_operator_{NAMES[opcode]}," for opcode in sorted(set(opcodes))]
+    kernels = [
+        f"    [HT_{coding.name} - HT_SPARSE] = ht_{kernel},"
+        for coding, kernel in IN_PLACE.items()
+        if coding in codings
+    ]
     return "\n".join(
         (
             "/* Generated: the operators that this firmware's models use; others are absent. */",
@@ -39,6 +51,10 @@ def table_source(opcodes: Iterable[int]) -> str:
             "",
             "const ht_operator_entry *const ht_operators[HT_OPERATORS] = {",
             *(lines or ["    0,"]),
+            "};",
+            "",
+            "ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE] = {",
+            *(kernels or ["    0,"]),
             "};",
             "",
         )

@@ -4,6 +4,9 @@
 #ifndef HARDTACK_HT_OPERATORS_H
 #define HARDTACK_HT_OPERATORS_H
 
+#include "hardtack/ht_bundle.h"
+#include "hardtack/ht_kernels.h"
+
 #define HT_OPERATORS 14 /* the largest opcode and one; opcode 0 is none */
 
 typedef struct ht_operator_entry ht_operator_entry;
@@ -23,5 +26,9 @@ extern const ht_operator_entry ht_operator_softmax;
 extern const ht_operator_entry ht_operator_lookup;
 
 extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
+
+/* Kernels of conv_2d and fully_connected for weights that are used where they lie, by coding from
+ * HT_SPARSE on; NULL for those that no model has. */
+extern ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE];
 
 #endif

@@ -1,0 +1,39 @@
+#include "ht_sparse.h"
+
+/* Check the entries of one row in a block of n taps; *at is where they begin, then where they end.
+ */
+static int check_row(const uint8_t *bytes, uint32_t size, int32_t n, uint32_t *at) {
+    if (*at >= size) {
+        return 0;
+    }
+    const uint32_t count = bytes[*at];
+    const uint8_t *entry = bytes + *at + 1;
+    if (2 * count > size - *at - 1) {
+        return 0;
+    }
+    int32_t before = -1;
+    for (const uint8_t *end = entry + 2 * count; entry < end; entry += 2) {
+        if (entry[0] <= before || entry[0] >= n || entry[1] == 0) {
+            return 0;
+        }
+        before = entry[0];
+    }
+    *at += 1 + 2 * count;
+    return 1;
+}
+
+int ht_sparse_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps) {
+    uint32_t at = 0;
+    for (int32_t first = 0; first < rows; first += HT_SPARSE_ROWS) {
+        const int32_t left = rows - first;
+        const int32_t lanes = left < HT_SPARSE_ROWS ? left : HT_SPARSE_ROWS;
+        for (int32_t tap = 0; tap < taps; tap += HT_SPARSE_TAPS) {
+            for (int32_t row = 0; row < lanes; row++) {
+                if (!check_row(bytes, size, taps - tap, &at)) {
+                    return 0;
+                }
+            }
+        }
+    }
+    return at == size;
+}

@@ -1,0 +1,18 @@
+/* The coding `sparse`: weights used where they lie (SPEC section 1.7).
+ *
+ * Rows in sets of HT_SPARSE_ROWS, their taps in blocks of HT_SPARSE_TAPS. For each set, each block
+ * of it, each row: the number of entries, then the entries, index in the block and value. So one
+ * pass over the bytes serves as many windows, and no more of them, as a kernel holds. */
+#ifndef HARDTACK_HT_SPARSE_H
+#define HARDTACK_HT_SPARSE_H
+
+#include <stdint.h>
+
+#define HT_SPARSE_ROWS 32
+#define HT_SPARSE_TAPS 256
+
+/* Is this such a tensor of rows * taps codes? All of its bytes are looked at: indices are inside
+ * their blocks and ascend, no value is 0, and the last entry ends at `size`. */
+int ht_sparse_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps);
+
+#endif

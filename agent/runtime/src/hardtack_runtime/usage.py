@@ -1,0 +1,47 @@
+"""How operators use constants, which decides what codings those may have (SPEC section 1.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hardtack_runtime.masking import view
+from hardtack_runtime.program import Conv2D, DepthwiseConv2D, FullyConnected, Op, Program
+
+_WEIGHTS = 1
+"""The field of an operator that names its weights."""
+
+
+def biases_behind_weights(program: Program, indices: Sequence[int]) -> set[int]:
+    """Return places in `indices`, of the constants, of biases directly behind their weights."""
+    weights = dict[int, set[int]]()
+    for op in program.ops:
+        of_bias = {op.bias: op.weights} if isinstance(op, Conv2D | FullyConnected) else {}
+        for tensor in op.tensors():
+            weights.setdefault(tensor, set()).add(of_bias.get(tensor, -1))
+    pairs = pairwise(indices)
+    return {at for at, (one, bias) in enumerate(pairs, 1) if weights.get(bias, {one}) == {one}}
+
+
+def in_place_weights(program: Program) -> set[int]:
+    """Return the tensors that kernels can use where they lie: weights and nothing else."""
+    named = {op.tensors()[_WEIGHTS] for op in program.ops if _reads_in_place(program, op)}
+    return named - not_in_place(program)
+
+
+def not_in_place(program: Program) -> set[int]:
+    """Return the tensors that an operator reads which knows them unpacked only."""
+    return {
+        tensor
+        for op in program.ops
+        for field, tensor in enumerate(op.tensors())
+        if field != _WEIGHTS or not _reads_in_place(program, op)
+    }
+
+
+def _reads_in_place(program: Program, op: Op) -> bool:
+    """Say whether it sums rows of weights, one for each output channel."""
+    if isinstance(op, DepthwiseConv2D) or not isinstance(op, Conv2D | FullyConnected):
+        return False
+    dims = program.tensors[op.weights].dims
+    return isinstance(op, FullyConnected) or view(dims)[0] == dims[0]
