@@ -61,8 +61,8 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "round_adaround": (Round(method="adaround"),),
 }
 """Passes by the name of their row."""
-MIXED = (0.6, 0.4)
-"""Shares of the bytes that mixed precision is asked to come to."""
+MIXED = 0.6
+"""Share of the bytes that mixed precision is asked to come to."""
 QUICK = ("prune_50", "share_5", "bias_correction")
 
 
@@ -95,10 +95,10 @@ def measure(report: Report, quick: bool) -> None:
                 before = rows[0].accuracy_before
                 report.add(f"{name}.accuracy_pct", 100 * (before or 0))
             _add(report, f"{name}.{recipe}", rows[-1])
-        for share in () if quick else MIXED:
-            size = round(share * report.metrics[f"{name}.bytes"])
+        if not quick:
+            size = round(MIXED * report.metrics[f"{name}.bytes"])
             (row,) = _converted(subject, (MixedPrecision(size=size),)).compressed
-            _add(report, f"{name}.mixed_precision_{100 * share:g}", row)
+            _add(report, f"{name}.mixed_precision_{100 * MIXED:g}", row)
 
 
 def _add(report: Report, name: str, row: PassRow) -> None:
