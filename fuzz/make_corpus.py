@@ -10,7 +10,7 @@ import numpy as np
 
 from hardtack_runtime import huffman
 from hardtack_runtime.packing import Coding
-from tests.golden.make import every_op_program, golden_bundle, manifest_for
+from tests.golden.make import every_op_program, golden_bundle, manifest_for, packed_bundle
 
 
 def bundles() -> dict[str, bytes]:
@@ -24,6 +24,7 @@ def bundles() -> dict[str, bytes]:
         "every_op": golden_bundle(),
         "smallest": golden_bundle(smallest=True),
         "sparse": golden_bundle(coding=Coding.SPARSE),
+        "packed": packed_bundle(),
         "no_golden": pack(whole, manifest_for(whole), key=None),
         "empty": pack(empty, manifest_for(empty), key=None),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardtack_runtime.packing import Coding
-from tests.golden.make import ctx_bundle, golden_bundle
+from tests.golden.make import ctx_bundle, golden_bundle, packed_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 ROUNDS = "8000"
@@ -21,7 +21,13 @@ def sparse_bundle() -> bytes:
 
 @pytest.mark.parametrize(
     ("lut_bits", "make"),
-    [("7", golden_bundle), ("12", golden_bundle), ("7", ctx_bundle), ("7", sparse_bundle)],
+    [
+        ("7", golden_bundle),
+        ("12", golden_bundle),
+        ("7", ctx_bundle),
+        ("7", sparse_bundle),
+        ("7", packed_bundle),
+    ],
 )
 def test_every_damage_ends_with_a_status(
     lut_bits: str, make: Callable[[], bytes], tmp_path: Path

@@ -2,6 +2,7 @@
 
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
+#include "ht_packed.h"
 #include "ht_sparse.h"
 
 #define TENS_HEAD_SIZE 4u
@@ -240,7 +241,9 @@ static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *
 static int in_place_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
     const uint8_t *stored = bundle->section[HT_DATA].bytes + tensor->offset;
     const int32_t rows = ht_tensor_rows(tensor);
-    return ht_sparse_check(stored, tensor->stored_size, rows, tensor->elements / rows);
+    const int32_t taps = tensor->elements / rows;
+    return tensor->coding == HT_SPARSE ? ht_sparse_check(stored, tensor->stored_size, rows, taps)
+                                       : ht_packed_check(stored, tensor->stored_size, rows, taps);
 }
 
 static int arena_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
@@ -259,6 +262,7 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     case HT_CTX:
         return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_SPARSE:
+    case HT_PACKED:
         return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0 &&
                in_place_is_sound(bundle, tensor);
     case HT_NARROW:

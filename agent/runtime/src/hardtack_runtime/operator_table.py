@@ -24,7 +24,7 @@ NAMES = {
 """By opcode (SPEC section 2); in C, operator `add` is the entry `ht_operator_add`."""
 
 
-IN_PLACE = {Coding.SPARSE: "conv_2d_sparse_s8"}
+IN_PLACE = {Coding.SPARSE: "conv_2d_sparse_s8", Coding.PACKED: "conv_2d_packed_s8"}
 """Kernels of codings that are used where they lie; in C, `ht_conv_2d_sparse_s8`."""
 
 

@@ -8,7 +8,7 @@ that does not earn its bytes back is left out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import context, huffman, masking, sparse
+from hardtack_runtime import codebook, context, huffman, masking, sparse
 from hardtack_runtime.huffman import IntArray, Table
 
 Constant = npt.NDArray[Any]
@@ -35,6 +35,7 @@ class Coding(IntEnum):
     CTX = 6
     FOLDED = 7
     SPARSE = 8
+    PACKED = 9
 
     @property
     def label(self) -> str:
@@ -50,6 +51,12 @@ class Coding(IntEnum):
     def is_unpacked(self) -> bool:
         """True for codings that take memory to be used."""
         return self != Coding.RAW and not self.is_in_place
+
+
+_ENCODERS: dict[Coding, Callable[[Constant], bytes | None]] = {
+    Coding.SPARSE: sparse.encode,
+    Coding.PACKED: codebook.encode,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ def pack_constants(
     codings: Mapping[int, Coding] = MappingProxyType({}),
     biases: Collection[int] = (),
     weights: Collection[int] = (),
-    in_place: Collection[Coding] = (Coding.SPARSE,),
+    in_place: Collection[Coding] = (Coding.SPARSE, Coding.PACKED),
     smallest: bool = False,
     rows: int = 0,
 ) -> Packed:
@@ -305,7 +312,7 @@ def _fix(options: list[list[_Option]], fixed: Mapping[int, _Option]) -> list[lis
 
 def _in_place(constant: Constant, coding: Coding) -> _Option:
     """Return the constant in a coding that needs no memory; raw where that cannot hold it."""
-    if coding == Coding.SPARSE and (data := sparse.encode(constant)) is not None:
+    if coding in _ENCODERS and (data := _ENCODERS[coding](constant)) is not None:
         return _Option(coding, data)
     return _Option(Coding.RAW, constant.astype(constant.dtype.newbyteorder("<")).tobytes())
 

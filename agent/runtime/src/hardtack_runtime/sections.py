@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import context, huffman, masking, sparse
+from hardtack_runtime import codebook, context, huffman, masking, sparse
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
 from hardtack_runtime.packing import Coding, Packed, frame, row_sums, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
@@ -27,6 +27,7 @@ _HEAD = struct.Struct("<HBB")
 _WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
     Coding.CTX: context.decode,
     Coding.SPARSE: sparse.decode,
+    Coding.PACKED: codebook.decode,
 }
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 

@@ -37,6 +37,7 @@ typedef enum ht_coding {
     HT_CTX = 6,
     HT_FOLDED = 7,
     HT_SPARSE = 8,
+    HT_PACKED = 9,
     HT_CODINGS
 } ht_coding;
 

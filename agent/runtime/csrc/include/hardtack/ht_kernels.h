@@ -49,6 +49,9 @@ ht_conv_2d_kernel ht_conv_2d_s8;
 /* The same, weights being coded as sparse (SPEC section 1.7) and used where they lie. */
 ht_conv_2d_kernel ht_conv_2d_sparse_s8;
 
+/* The same, weights being coded as packed. */
+ht_conv_2d_kernel ht_conv_2d_packed_s8;
+
 /* As conv_2d, output channel o reading only input channel o / (O / C).
  *
  * weights int8 [KH][KW][O] */
