@@ -24,7 +24,7 @@
 #define WRITE(text, size) fwrite(text, 1, size, stdout)
 #endif
 
-typedef enum kind { CONV, DEPTHWISE, DENSE } kind;
+typedef enum kind { CONV, DEPTHWISE } kind;
 
 typedef struct shape {
     const char *name;
@@ -41,7 +41,7 @@ static const shape shapes[] = {
     {"conv_3x3x3", CONV, 32, 32, 3, 16, 3, 3, 1, 1, 1},
     {"dw_3x3_12x12x64", DEPTHWISE, 12, 12, 64, 64, 3, 3, 1, 1, 1},
     {"pw_128_6x6", CONV, 6, 6, 128, 128, 1, 1, 1, 0, 0},
-    {"fc_640_128", DENSE, 1, 1, 640, 128, 1, 1, 1, 0, 0},
+    {"fc_640_128", CONV, 1, 1, 640, 128, 1, 1, 1, 0, 0},
 };
 
 static int8_t input[16384], output[16384], weights[81920];
@@ -83,14 +83,11 @@ static uint32_t compute(const shape *s, ht_dims out_dims) {
                               .pad_left = s->pad_left};
     const ht_output_stage stage = {mult, shift, 1, -5, -128, 127};
     const uint32_t start = TICKS;
-    if (s->kind == CONV) {
-        ht_conv_2d_s8(input, in_dims, weights, s->c, bias, &window, -7, &stage, output, out_dims);
-    } else if (s->kind == DEPTHWISE) {
+    if (s->kind == DEPTHWISE) {
         ht_depthwise_conv_2d_s8(input, in_dims, weights, bias, &window, -7, &stage, output,
                                 out_dims);
     } else {
-        ht_fully_connected_s8(ht_conv_2d_s8, input, weights, bias, &stage, output, 1, s->c,
-                              s->n_out);
+        ht_conv_2d_s8(input, in_dims, weights, s->c, bias, &window, -7, &stage, output, out_dims);
     }
     return TICKS - start;
 }

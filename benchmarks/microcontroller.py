@@ -122,8 +122,8 @@ def shapes(report: Report, board: Board, folder: Path) -> float:
     include.mkdir(parents=True, exist_ok=True)
     streams = write_streams(include / "huffman_stream.h")
     image = firmware(board.name, board.compiler, flags=f"-I{include}", app=source)
-    here = _lines_here(source, include, folder / "kernel_shapes")
-    there = _lines_there(board, image)
+    here = lines_here(source, include, folder / "kernel_shapes")
+    there = lines_there(board, image)
     differing = [name for name in here if here[name].crc != there[name].crc]
     if differing:
         raise ValueError(f"{board.name} computes other bits: {', '.join(differing)}")
@@ -171,11 +171,13 @@ def laplace(entropy: float) -> Int8Array:
     return codes
 
 
-def _lines_here(source: Path, include: Path, program: Path) -> dict[str, Line]:
+def lines_here(source: Path, include: Path, program: Path, *flags: str) -> dict[str, Line]:
+    """Run a program of such lines on this machine; other flags than the usual ones may be given."""
     csrc = ROOT / "agent" / "runtime" / "csrc"
     subprocess.run(
         [
-            *("cc", "-O1", "-std=c99", "-DHT_PORTABLE", f"-I{include}", f"-I{csrc / 'include'}"),
+            *("cc", "-std=c99", *(flags or ("-O1", "-DHT_PORTABLE"))),
+            *(f"-I{include}", f"-I{csrc / 'include'}"),
             *(str(source), *map(str, sorted((csrc / "src").rglob("*.c"))), "-o", str(program)),
         ],
         check=True,
@@ -184,7 +186,12 @@ def _lines_here(source: Path, include: Path, program: Path) -> dict[str, Line]:
     return _parse(printed.splitlines())
 
 
-def _lines_there(board: Board, image: Path) -> dict[str, Line]:
+def lines_there(board: Board, image: Path) -> dict[str, Line]:
+    """Run it on a board in QEMU.
+
+    Raises:
+        ValueError: the board stopped before its end.
+    """
     process = subprocess.Popen(
         [
             *(f"qemu-system-{board.system}", "-M", board.name, "-icount", "shift=6"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardtack_agent.serial_link import Reason
+from hardtack_runtime.packing import Coding
 from tests.firmware.kernel_bundle import kernel_bundle
 from tests.firmware.qemu import BOARDS, Machine
 
@@ -23,9 +24,10 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     machine.kill()
 
 
+@pytest.mark.parametrize("coding", [None, Coding.SPARSE], ids=["unpacked", "sparse"])
 @pytest.mark.parametrize("machine", [b for b in BOARDS if BOARDS[b].memory_size], indirect=True)
-def test_every_kernel_gives_the_bits_of_the_host(machine: Machine) -> None:
-    bundle, program = kernel_bundle(1, ROUNDS)
+def test_every_kernel_gives_the_bits_of_the_host(machine: Machine, coding: Coding | None) -> None:
+    bundle, program = kernel_bundle(1, ROUNDS, coding)
     host = machine.start()
     host.timeout_s = 60.0
     status = host.install(bundle)

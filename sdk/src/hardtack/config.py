@@ -207,6 +207,9 @@ class Target(_Strict):
     """Limit for the bundle."""
     pack: Literal["fast", "smallest"] = "fast"
     """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
+    in_place: Literal["auto", "always", "never"] = "auto"
+    """Weights with many zeros, used where they lie in flash and never unpacked. auto: where that is
+    faster on `hardware` and `pack` is fast; always: where it takes fewer bytes than unpacked."""
 
 
 def _differently_named(targets: tuple[Target, ...]) -> tuple[Target, ...]:

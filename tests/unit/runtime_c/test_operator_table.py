@@ -34,18 +34,24 @@ def test_every_operator_has_its_name_in_c() -> None:
     assert list(IN_PLACE) == [coding for coding in Coding if coding.is_in_place]
 
 
-def own_table(folder: Path, *opcodes: int, codings: Collection[Coding] = ()) -> Path:
+def own_table(
+    folder: Path, *opcodes: int, codings: Collection[Coding] = (), split: bool = False
+) -> Path:
     path = folder / "ht_operators.c"
-    path.write_text(table_source(opcodes, codings))
+    path.write_text(table_source(opcodes, codings, split=split))
     return path
 
 
 def open_golden(library: Path, coding: Coding | None = None) -> tuple[int, int]:
-    """Open the bundle that has every operator; return status and opcode of the refused one."""
+    """Open the bundle that has every operator."""
+    return open_bundle(library, golden_bundle(coding=coding))
+
+
+def open_bundle(library: Path, data: bytes) -> tuple[int, int]:
+    """Open a bundle; return status and opcode of the refused operator."""
     c = ctypes.CDLL(str(library))
     c.ht_model_size.restype = ctypes.c_size_t
     model = ctypes.create_string_buffer(c.ht_model_size())
-    data = golden_bundle(coding=coding)
     room = (ctypes.c_uint32 * (len(data) // 4 + 1)).from_buffer_copy(data + bytes(8))
     status = c.ht_model_open(room, ctypes.c_size_t(len(data)), model)
     c.ht_model_failed_opcode.restype = ctypes.c_uint32

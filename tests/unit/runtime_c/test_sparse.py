@@ -28,11 +28,7 @@ def weighted(seed: int, kept: float) -> p.Program:
     for _ in range(4):
         b.convolution(depthwise=False)
         b.dense()
-    drop = np.random.default_rng(seed)
-    for op in b.ops:
-        weights = b.tensors[op.weights]  # type: ignore[attr-defined]
-        assert weights.data is not None
-        weights.data[drop.random(weights.dims) >= kept] = 0
+    b.thin(kept)
     return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 

@@ -4,6 +4,7 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     ht_tensor in;
     ht_tensor weights;
     ht_tensor out;
+    HT_REQUIRE(op->count == HT_CONV_FIELDS);
     const ht_status status = ht_conv_check(bundle, op, &in, &weights, &out);
     if (status != HT_OK) {
         return status;

@@ -24,3 +24,5 @@ ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE] = {
     ht_conv_2d_sparse_s8,
     ht_conv_2d_packed_s8,
 };
+
+ht_conv_2d_split_kernel *const ht_split_kernel = ht_conv_2d_split_s8;

@@ -37,3 +37,23 @@ int ht_sparse_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t t
     }
     return at == size;
 }
+
+uint32_t ht_sparse_peak(const uint8_t *bytes, int32_t rows, int32_t taps) {
+    uint32_t peak = 0;
+    for (int32_t first = 0; first < rows; first += HT_SPARSE_ROWS) {
+        const int32_t left = rows - first;
+        const int32_t lanes = left < HT_SPARSE_ROWS ? left : HT_SPARSE_ROWS;
+        uint32_t sums[HT_SPARSE_ROWS] = {0};
+        for (int32_t tap = 0; tap < taps; tap += HT_SPARSE_TAPS) {
+            for (int32_t row = 0; row < lanes; row++) {
+                const uint8_t *end = bytes + 1 + 2 * bytes[0];
+                for (bytes++; bytes < end; bytes += 2) {
+                    const int32_t value = (int8_t)bytes[1];
+                    sums[row] += (uint32_t)(value < 0 ? -value : value);
+                    peak = sums[row] > peak ? sums[row] : peak;
+                }
+            }
+        }
+    }
+    return peak;
+}

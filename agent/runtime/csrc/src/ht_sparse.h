@@ -15,4 +15,7 @@
  * their blocks and ascend, no value is 0, and the last entry ends at `size`. */
 int ht_sparse_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps);
 
+/* The largest sum of magnitudes of a row, of what has been checked. */
+uint32_t ht_sparse_peak(const uint8_t *bytes, int32_t rows, int32_t taps);
+
 #endif

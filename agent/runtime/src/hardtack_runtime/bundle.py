@@ -34,7 +34,13 @@ from hardtack_runtime.sections import (
     unpacked_size,
 )
 from hardtack_runtime.signing import Keyring, SigningKey
-from hardtack_runtime.usage import biases_behind_weights, in_place_weights, not_in_place
+from hardtack_runtime.usage import (
+    biases_behind_weights,
+    high_planes,
+    in_place_weights,
+    misfits,
+    not_in_place,
+)
 
 MAGIC = b"HTB1"
 FORMAT_VERSION = 1
@@ -130,6 +136,7 @@ def pack(
     constants = [t.data for t in program.tensors if t.data is not None]
     weights = in_place_weights(program)
     known = {i: c for i, c in codings.items() if not c.is_in_place or i in weights}
+    known |= dict.fromkeys(high_planes(program), Coding.SPARSE)
     packed = packing.pack_constants(
         constants, unpack_limit,
         codings={place: known[i] for place, i in enumerate(indices) if i in known},
@@ -317,8 +324,11 @@ def _require_biases_only_folded(program: Program, stored: tuple[StoredAs, ...]) 
 def _require_weights_only_in_place(program: Program, stored: tuple[StoredAs, ...]) -> None:
     """Refuse constants whose coding an operator that reads them does not know."""
     indices = (i for i, tensor in enumerate(program.tensors) if tensor.is_constant)
-    coded = {i for i, one in zip(indices, stored, strict=True) if one.coding.is_in_place}
-    if wrong := coded & not_in_place(program):
+    codings = {i: one.coding for i, one in zip(indices, stored, strict=True)}
+    in_place = {i for i, coding in codings.items() if coding.is_in_place}
+    planes = {i for i in high_planes(program) if codings.get(i) != Coding.SPARSE}
+    wrong = (in_place & not_in_place(program)) | planes | misfits(program)
+    if wrong:
         where = f"TENS tensor {min(wrong)}"
         raise BundleError("HT212", where, "has a coding for weights and is read as something else")
 

@@ -28,12 +28,15 @@ IN_PLACE = {Coding.SPARSE: "conv_2d_sparse_s8", Coding.PACKED: "conv_2d_packed_s
 """Kernels of codings that are used where they lie; in C, `ht_conv_2d_sparse_s8`."""
 
 
-def table_source(opcodes: Iterable[int], codings: Collection[Coding] = ()) -> str:
+def table_source(
+    opcodes: Iterable[int], codings: Collection[Coding] = (), *, split: bool = False
+) -> str:
     """Return the C file that takes the place of `csrc/src/ht_operators.c`.
 
     Args:
         opcodes: Of the operators that the firmware's models use.
         codings: That their weights have.
+        split: Whether any have a high plane.
 
     Raises:
         KeyError: an opcode that does not exist.
@@ -44,6 +47,7 @@ def table_source(opcodes: Iterable[int], codings: Collection[Coding] = ()) -> st
         for coding, kernel in IN_PLACE.items()
         if coding in codings
     ]
+    plane = "ht_conv_2d_split_s8" if split else "0"
     return "\n".join(
         (
             "/* Generated: the operators that this firmware's models use; others are absent. */",
@@ -56,6 +60,8 @@ def table_source(opcodes: Iterable[int], codings: Collection[Coding] = ()) -> st
             "ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE] = {",
             *(kernels or ["    0,"]),
             "};",
+            "",
+            f"ht_conv_2d_split_kernel *const ht_split_kernel = {plane};",
             "",
         )
     )

@@ -34,9 +34,26 @@ def not_in_place(program: Program) -> set[int]:
     return {
         tensor
         for op in program.ops
-        for field, tensor in enumerate(op.tensors())
+        for field, tensor in enumerate(op.tensors()[: len(op.tensors()) - len(op.planes())])
         if field != _WEIGHTS or not _reads_in_place(program, op)
     }
+
+
+def high_planes(program: Program) -> set[int]:
+    """Return the high planes of weights, which are always sparse."""
+    return {plane for op in program.ops for plane in op.planes()}
+
+
+def misfits(program: Program) -> set[int]:
+    """Return the high planes that are not of their weights' shape, a row for each output."""
+    found = set[int]()
+    for op in program.ops:
+        if isinstance(op, Conv2D | FullyConnected) and op.high is not None:
+            dims = program.tensors[op.weights].dims
+            rows = program.tensors[op.bias].elements
+            if program.tensors[op.high].dims != dims or view(dims)[0] != rows:
+                found.add(op.high)
+    return found
 
 
 def _reads_in_place(program: Program, op: Op) -> bool:
@@ -44,4 +61,5 @@ def _reads_in_place(program: Program, op: Op) -> bool:
     if isinstance(op, DepthwiseConv2D) or not isinstance(op, Conv2D | FullyConnected):
         return False
     dims = program.tensors[op.weights].dims
-    return isinstance(op, FullyConnected) or view(dims)[0] == dims[0]
+    is_by_rows = isinstance(op, FullyConnected) or view(dims)[0] == dims[0]
+    return is_by_rows and op.high is None

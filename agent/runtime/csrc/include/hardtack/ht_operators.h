@@ -31,4 +31,7 @@ extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
  * HT_SPARSE on; NULL for those that no model has. */
 extern ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE];
 
+/* Their kernel for weights with a high plane; NULL where no model has one. */
+extern ht_conv_2d_split_kernel *const ht_split_kernel;
+
 #endif

@@ -1,0 +1,72 @@
+"""Which weights are used where they lie: where that is faster, or where there is no room."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from hardtack_converters.placing import InPlace, place_weights, sparse_weights
+from hardtack_runtime import program as p
+from hardtack_runtime.bundle import pack, unpack
+from hardtack_runtime.memory import Needs
+from hardtack_runtime.packing import Coding
+from tests.golden.make import Builder, manifest_for
+
+CONV, DENSE = 3, 7
+"""Indices of their weights."""
+
+
+def net(kept: float) -> p.Program:
+    """Return a convolution of 64 pixels and a layer of one row, which keep a share of weights."""
+    b = Builder(4)
+    x, y, z = b.place(1, 8, 8, 16), b.place(1, 8, 8, 8), b.place(1, 1, 1, 10)
+    conv = b.constant(_thin(b, (8, 3, 3, 16), kept))
+    b.ops.append(p.Conv2D(x, conv, *b.requantise(8), y, 1, 1, 1, 1, 1, 1, 0, 0, -128, 127))
+    dense = b.constant(_thin(b, (10, 512), kept))
+    b.ops.append(p.FullyConnected(y, dense, *b.requantise(10), z, 0, -128, 127))
+    assert (conv, dense) == (CONV, DENSE)
+    return b.program(x, z)
+
+
+def _thin(b: Builder, shape: tuple[int, ...], kept: float) -> np.ndarray:
+    codes = b.rng.integers(1, 128, shape).astype(np.int8)
+    order = b.rng.permutation(codes.size).reshape(shape)
+    return np.where(order < kept * codes.size, codes, 0).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "kept", "wanted", "chosen"),
+    [
+        pytest.param("cortex-m4", 0.10, "auto", {CONV, DENSE}, id="few weights are left"),
+        pytest.param("cortex-m4", 0.20, "auto", {CONV}, id="a weight that is used once costs more"),
+        pytest.param("cortex-m4", 0.30, "auto", set(), id="products in pairs are faster"),
+        pytest.param("cortex-m0", 0.30, "auto", {CONV, DENSE}, id="not where there are none"),
+        pytest.param("cortex-m55", 0.05, "auto", set(), id="vectors are faster"),
+        pytest.param("linux", 0.05, "auto", set(), id="memory is no matter"),
+        pytest.param("linux", 0.30, "always", {CONV, DENSE}, id="always"),
+        pytest.param("cortex-m4", 0.60, "always", set(), id="unless that takes more bytes"),
+        pytest.param("cortex-m4", 0.05, "never", set(), id="never"),
+    ],
+)
+def test_weights_are_sparse_where_that_is_faster(
+    hardware: str, kept: float, wanted: InPlace, chosen: set[int]
+) -> None:
+    assert sparse_weights(net(kept), hardware, wanted).keys() == chosen
+
+
+@pytest.mark.parametrize(("wanted", "coding"), [("auto", Coding.SPARSE), ("never", Coding.RAW)])
+def test_weights_without_room_are_sparse_where_raw_ones_do_not_fit(
+    wanted: InPlace, coding: Coding
+) -> None:
+    program = net(0.3)
+    write = partial(pack, program, manifest_for(program), key=None)
+    whole = place_weights(program, write, "cortex-m55", 256, None, wanted)
+    assert {one.coding for one in unpack(whole).stored} & {Coding.RAW, Coding.SPARSE} == {
+        Coding.RAW
+    }
+    tight = place_weights(program, write, "cortex-m55", 256, len(whole) - 2000, wanted)
+    stored = {one.coding for one in unpack(tight).stored}
+    assert stored & {Coding.SPARSE} == {coding} & {Coding.SPARSE}
+    assert Needs.of(unpack(tight)).layer <= 256
