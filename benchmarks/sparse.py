@@ -1,4 +1,4 @@
-"""Layers with sparse weights used where they lie against the same unpacked, by density.
+"""Layers with sparse and packed weights used where they lie against the same unpacked.
 
 Instructions on boards in QEMU, as benchmarks.microcontroller counts them, and microseconds here.
 `hardtack_converters.placing` takes its thresholds from these figures.
@@ -14,12 +14,14 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Report, run
 from benchmarks.microcontroller import CALIBRATION, lines_here, lines_there
-from hardtack_runtime import sparse
+from hardtack_runtime import codebook, sparse
 from tests.firmware.build import firmware
 from tests.firmware.qemu import BOARDS
 
 DENSITIES = (5, 10, 20, 30, 50)
 """Percent of weights that are not 0."""
+WIDTHS = (1, 2, 4)
+"""Bits of an index of packed weights."""
 CORES = ("mps2-an385", "mps2-an386", "mps3-an547")
 
 
@@ -65,26 +67,30 @@ def measure(report: Report, quick: bool) -> None:
     for core, lines in results.items():
         for layer in LAYERS:
             for density in DENSITIES:
-                compare(report, core, layer, density, lines)
+                compare(report, core, (layer, "density", density), lines)
+            for bits in WIDTHS:
+                compare(report, core, (layer, "bits", bits), lines)
 
 
 def compare(
-    report: Report, core: str, layer: Layer, density: int, lines: dict[str, tuple[float, int]]
+    report: Report, core: str, case: tuple[Layer, str, int], lines: dict[str, tuple[float, int]]
 ) -> None:
-    """Report one layer at one density.
+    """Report one layer at one density, or number of bits.
 
     Raises:
-        ValueError: sparse weights gave other bits.
+        ValueError: weights used where they lie gave other bits.
     """
-    key = f"{layer.name}_{density}"
-    (unpacked, expected), (coded, found) = lines[f"{key}_unpacked"], lines[f"{key}_sparse"]
+    layer, kind, value = case
+    key = f"{layer.name}_{kind}{value}"
+    (unpacked, expected), (coded, found) = lines[f"{key}_unpacked"], lines[f"{key}_coded"]
     if expected != found:
-        raise ValueError(f"{core}: sparse weights of {key} give other bits")
+        raise ValueError(f"{core}: coded weights of {key} give other bits")
     unit = "us" if core == "x86" else "instructions"
-    where = f"{layer.name}.{core}.density{density}"
+    where = f"{layer.name}.{core}.{kind}{value}"
     report.add(f"{where}.{unit}", coded)
     report.add(f"{where}.{unit}", unpacked, peer="unpacked")
-    report.add(f"{where}.sparse_per_unpacked", coded / unpacked)
+    word = "sparse" if kind == "density" else "packed"
+    report.add(f"{where}.{word}_per_unpacked", coded / unpacked)
 
 
 def write_layers(path: Path) -> None:
@@ -100,15 +106,16 @@ def write_layers(path: Path) -> None:
             kept = np.where(order < codes.size * density // 100, codes, 0).astype(np.int8)
             if layer.n_out == 1 or (stored := sparse.encode(kept)) is None:
                 raise ValueError(f"{layer.name} has no sparse form")
-            name = f"{layer.name}_{density}"
-            values = ",".join(map(str, stored))
-            arrays.append(f"static const uint8_t {name}_stored[] = {{{values}}};\n")
-            fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}"
-            rows.append(f'    {{"{name}", {fields}, {name}_stored}},\n')
+            add_layer(layer, f"density{density}", stored, arrays, rows)
+        for bits in WIDTHS:
+            book = rng.permutation(np.arange(-128, 128, dtype=np.int8))[: 1 << bits]
+            few = codebook.encode(book[rng.integers(0, len(book), shape)])
+            assert few is not None
+            add_layer(layer, f"bits{bits}", few, arrays, rows)
     text = (
         "#include <stdint.h>\n\n"
-        "typedef struct layer {\n    const char *name;\n    int32_t size, n_in, n_out, kernel;\n"
-        "    const uint8_t *stored;\n} layer;\n\n"
+        "typedef struct layer {\n    const char *name;\n    int is_packed;\n"
+        "    int32_t size, n_in, n_out, kernel;\n    const uint8_t *stored;\n} layer;\n\n"
         + "".join(arrays)
         + "\nstatic const layer layers[] = {\n"
         + "".join(rows)
@@ -116,6 +123,15 @@ def write_layers(path: Path) -> None:
     )
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
+
+
+def add_layer(layer: Layer, suffix: str, stored: bytes, arrays: list[str], rows: list[str]) -> None:
+    """Add a layer's weights and its row of the table, as C."""
+    name = f"{layer.name}_{suffix}"
+    values = ",".join(map(str, stored))
+    arrays.append(f"static const uint8_t {name}_stored[] = {{{values}}};\n")
+    fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}"
+    rows.append(f'    {{"{name}", {int(suffix[0] == "b")}, {fields}, {name}_stored}},\n')
 
 
 if __name__ == "__main__":

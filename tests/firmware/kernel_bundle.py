@@ -18,7 +18,7 @@ from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.packing import Coding
 from tests.digit_bundles import KEY
-from tests.golden.make import Q30, Builder, manifest_for
+from tests.golden.make import Q30, Builder, few_values, manifest_for
 
 ROOM = 4096
 """Codes that an operator reads or writes at most."""
@@ -196,6 +196,8 @@ def kernel_bundle(seed: int, rounds: int, coding: Coding | None = None) -> tuple
     Weights are of the given coding, where they can be.
     """
     program = kernel_program(seed, rounds, kept=0.4 if coding == Coding.SPARSE else 1.0)
+    if coding == Coding.PACKED:
+        program = few_values(program)
     codings = dict.fromkeys(range(len(program.tensors)), coding) if coding else {}
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
     extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]

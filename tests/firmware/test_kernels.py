@@ -24,7 +24,10 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     machine.kill()
 
 
-@pytest.mark.parametrize("coding", [None, Coding.SPARSE], ids=["unpacked", "sparse"])
+CODINGS = [None, Coding.SPARSE, Coding.PACKED]
+
+
+@pytest.mark.parametrize("coding", CODINGS, ids=["unpacked", "sparse", "packed"])
 @pytest.mark.parametrize("machine", [b for b in BOARDS if BOARDS[b].memory_size], indirect=True)
 def test_every_kernel_gives_the_bits_of_the_host(machine: Machine, coding: Coding | None) -> None:
     bundle, program = kernel_bundle(1, ROUNDS, coding)

@@ -1,8 +1,9 @@
-"""Which weights a device uses where they lie, in the coding sparse, and which it unpacks.
+"""Which weights a device uses where they lie, sparse or packed, and which it unpacks.
 
 Unpacked weights take memory and all multiplications; sparse ones take neither, but each weight
 that is left costs more. What is faster follows from the share of weights that are not 0, from how
-often a weight is used once it is read, and from the processor.
+often a weight is used once it is read, and from the processor. Packed ones, of 16 values or fewer,
+are never faster than raw ones, and smaller: they are for devices that have room for neither.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from hardtack_runtime import sparse
 from hardtack_runtime.bundle import unpack
 from hardtack_runtime.memory import coded_tensors, raw_for_layers
-from hardtack_runtime.packing import Coding
+from hardtack_runtime.packing import Coding, smallest_in_place
 from hardtack_runtime.program import Conv2D, FullyConnected, Program
 from hardtack_runtime.usage import in_place_weights
 
@@ -33,6 +33,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 """By class of device: the largest share of weights that are not 0 at which sparse ones are faster
 by a sixth, with four output pixels or more, and with fewer. Classes that are not here have vectors,
 which are faster in any case. Source: benchmarks.sparse, by instructions."""
+CODINGS = (Coding.SPARSE, Coding.PACKED)
 PIXELS = 4
 """Output pixels that the kernel sums side by side."""
 
@@ -53,30 +54,33 @@ def place_weights(
         hardware: Class of device.
         limit: Bytes of memory for unpacked constants; None: as much as it takes.
         flash: Bytes for the bundle; None: as much as it takes.
-        wanted: Which weights are sparse; see `sparse_weights`.
+        wanted: Which weights are used where they lie; see `weights_in_place`.
     """
-    sparse = sparse_weights(program, hardware, wanted)
-    data = write(unpack_limit=limit, codings=sparse, in_place=())
+    chosen = weights_in_place(program, hardware, wanted)
+    data = write(unpack_limit=limit, codings=chosen, in_place=())
     if limit is None or flash is None or len(data) <= flash or hardware == "linux":
         return data
-    coded = coded_tensors(unpack(write(codings=sparse)))
+    coded = coded_tensors(unpack(write(codings=chosen)))
     raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
-    small = [data, write(codings=sparse | raw)]
+    small = [write(codings=chosen | raw)]
     if wanted != "never":
-        small.append(write(unpack_limit=limit, codings=sparse))
-    return min(small, key=len)
+        coded_in_place = write(unpack_limit=limit, codings=chosen)
+        if len(coded_in_place) <= flash:  # no time goes into unpacking before each operator
+            return coded_in_place
+        small.append(coded_in_place)
+    return min(data, *small, key=len)
 
 
-def sparse_weights(program: Program, hardware: str, wanted: InPlace) -> dict[int, Coding]:
-    """Return the weights to store as sparse, by index of their tensor.
+def weights_in_place(program: Program, hardware: str, wanted: InPlace) -> dict[int, Coding]:
+    """Return the weights to use where they lie though there is memory, by index of their tensor.
 
     Args:
         program: What is to run.
         hardware: Class of device.
-        wanted: `auto`: where that is faster; `always`: where it takes fewer bytes than unpacked
-            weights; `never`: none.
+        wanted: `auto`: sparse ones where that is faster; `always`: sparse or packed where it
+            takes fewer bytes than unpacked weights; `never`: none.
     """
-    chosen = set[int]()
+    chosen: dict[int, Coding] = {}
     fitting = in_place_weights(program) if wanted != "never" else set[int]()
     for op in program.ops:
         if not isinstance(op, Conv2D | FullyConnected) or op.weights not in fitting:
@@ -87,9 +91,10 @@ def sparse_weights(program: Program, hardware: str, wanted: InPlace) -> dict[int
         data = weights.data
         if data is None or np.count_nonzero(data) > limit * data.size:
             continue
-        if (stored := sparse.encode(data)) is not None and len(stored) < data.size:
-            chosen.add(op.weights)
-    return dict.fromkeys(chosen, Coding.SPARSE)
+        coding = smallest_in_place(data, CODINGS if wanted == "always" else CODINGS[:1])
+        if coding != Coding.RAW:
+            chosen[op.weights] = coding
+    return chosen
 
 
 def _limit(hardware: str, pixels: int) -> float:

@@ -23,7 +23,6 @@ from tests.golden.make import Builder, manifest_for
 from tests.unit.runtime_c.compile import build
 from tests.unit.runtime_c.test_operator_table import NOT_LINKED, open_bundle, own_table
 
-
 Int8Array = npt.NDArray[np.int8]
 
 

@@ -317,6 +317,11 @@ def _in_place(constant: Constant, coding: Coding) -> _Option:
     return _Option(Coding.RAW, constant.astype(constant.dtype.newbyteorder("<")).tobytes())
 
 
+def smallest_in_place(constant: Constant, codings: Collection[Coding]) -> Coding:
+    """Return which of these codings that are used in place, or RAW, takes fewest bytes."""
+    return _smallest_in_place(constant, codings).coding
+
+
 def _smallest_in_place(constant: Constant, codings: Collection[Coding]) -> _Option:
     options = (_in_place(constant, coding) for coding in (Coding.RAW, *codings))
     return min(options, key=_stored_size)
