@@ -96,7 +96,8 @@ def compare(
 def write_layers(path: Path) -> None:
     """Write the layers and their weights as C arrays."""
     rng = np.random.default_rng(3)
-    arrays, rows = [], []
+    arrays: list[str] = []
+    rows: list[str] = []
     for layer in LAYERS:
         shape = (layer.n_out, layer.kernel, layer.kernel, layer.n_in)
         codes = rng.laplace(0, 25, shape).clip(-127, 127).round().astype(np.int8)

@@ -148,12 +148,12 @@ def golden_bundle(*, smallest: bool = False, coding: Coding | None = None) -> by
 
 
 def packed_bundle() -> bytes:
-    """Return that bundle, weights having 16, 4 and 2 values and being packed."""
+    """Return that bundle, weights having few values and being packed, multipliers few bits."""
     return golden_bundle(coding=Coding.PACKED)
 
 
 def few_values(program: p.Program) -> p.Program:
-    """Return a program whose weights have 2, 4, 16, 2... values."""
+    """Return a program whose weights have 2, 4, 16, 2... values, and multipliers of 16 bits."""
     tensors, bits = list(program.tensors), itertools.cycle((1, 2, 4))
     for op in program.ops:
         if isinstance(op, p.Conv2D | p.FullyConnected) and not isinstance(op, p.DepthwiseConv2D):
@@ -161,6 +161,9 @@ def few_values(program: p.Program) -> p.Program:
             assert old.data is not None
             few = (old.data.astype(np.int64) & (1 << next(bits)) - 1) * 17 - 128
             tensors[op.weights] = replace(old, data=few.astype(np.int8))
+            mult = tensors[op.mult]
+            assert mult.data is not None
+            tensors[op.mult] = replace(mult, data=mult.data & ~np.int32(0x7FFF))
     return replace(program, tensors=tuple(tensors))
 
 

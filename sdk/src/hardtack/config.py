@@ -124,6 +124,9 @@ class Quantize(_Strict):
 
     method: Literal["min-max", "percentile", "entropy"] = "min-max"
     percentile: float = Field(default=99.99, gt=50, le=100)
+    multiplier_bits: Literal[8, 16, 24, 31] = 31
+    """Of the multiplier of each output channel. 16 take two bytes less, 8 three; other bits than
+    TensorFlow Lite's come out then, so measure the accuracy."""
 
 
 class TrainingSamples(Samples):

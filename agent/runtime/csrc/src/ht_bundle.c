@@ -39,7 +39,7 @@ static uint32_t element_size(const ht_tensor *tensor) {
 }
 
 int ht_is_in_place(const ht_tensor *tensor) {
-    return tensor->coding >= HT_SPARSE;
+    return tensor->coding >= HT_SPARSE && tensor->coding < HT_IN_PLACE_END;
 }
 
 int ht_is_coded(const ht_tensor *tensor) {
@@ -267,6 +267,7 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
                in_place_is_sound(bundle, tensor);
     case HT_NARROW:
     case HT_FOLDED:
+    case HT_MANTISSA:
         return tensor->dtype == HT_INT32 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_DENSE_HUFF:
     case HT_MASKED_HUFF:

@@ -20,7 +20,7 @@ const ht_operator_entry *const ht_operators[HT_OPERATORS] = {
     &ht_operator_lookup,
 };
 
-ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE] = {
+ht_conv_2d_kernel *const ht_in_place_kernels[HT_IN_PLACE_END - HT_SPARSE] = {
     ht_conv_2d_sparse_s8,
     ht_conv_2d_packed_s8,
 };

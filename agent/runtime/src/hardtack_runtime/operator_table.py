@@ -57,7 +57,7 @@ def table_source(
             *(lines or ["    0,"]),
             "};",
             "",
-            "ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE] = {",
+            "ht_conv_2d_kernel *const ht_in_place_kernels[HT_IN_PLACE_END - HT_SPARSE] = {",
             *(kernels or ["    0,"]),
             "};",
             "",

@@ -36,6 +36,7 @@ class Coding(IntEnum):
     FOLDED = 7
     SPARSE = 8
     PACKED = 9
+    MANTISSA = 10
 
     @property
     def label(self) -> str:
@@ -45,7 +46,7 @@ class Coding(IntEnum):
     @property
     def is_in_place(self) -> bool:
         """True for codings of weights that kernels use where they lie."""
-        return self >= Coding.SPARSE
+        return self in (Coding.SPARSE, Coding.PACKED)
 
     @property
     def is_unpacked(self) -> bool:
@@ -192,7 +193,7 @@ class _Streams:
 
 
 def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option]:
-    """Return an int32 tensor as it is, and in as few bytes per element as all of them need.
+    """Return an int32 tensor as it is, and in as few of its bytes as all elements need.
 
     A bias holds -in_zero * sum(weights), which is often all it holds, and often too large for a
     byte: the constant before it, its weights, says how much of it that is.
@@ -202,12 +203,26 @@ def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option
     narrow = _narrow(flat)
     if 0 < len(narrow) < flat.nbytes:
         found.append(_Option(Coding.NARROW, narrow))
+    if (width := _mantissa_bytes(flat)) is not None:
+        high = (flat >> 31 - 8 * width).astype("<i4")
+        lowest = high.reshape(-1, 1).view(np.uint8)[:, :width].tobytes()
+        found.append(_Option(Coding.MANTISSA, lowest))
     if before is not None and before.size % flat.size == 0:
         sums = row_sums(before, flat.size)
         peak, zero = min((_peak(flat + zero * sums), zero) for zero in range(-128, 128))
         if peak < 1 << 23:
             found.append(_Option(Coding.FOLDED, _folded(flat + zero * sums, zero)))
     return found
+
+
+def _mantissa_bytes(numbers: Constant) -> int | None:
+    """Return how many bytes hold all bits below the sign that are in use; None for four or more.
+
+    Multipliers that were normalised to few bits are such numbers: their lowest bits are 0.
+    """
+    used = int(np.bitwise_or.reduce(numbers))
+    fitting = (width for width in (1, 2, 3) if used & (1 << 31 - 8 * width) - 1 == 0)
+    return next(fitting, None) if used > 0 else None
 
 
 def row_sums(weights: Constant, rows: int) -> IntArray:

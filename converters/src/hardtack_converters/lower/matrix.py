@@ -106,11 +106,11 @@ def product_scale(
 
 
 def multipliers(
-    node: ir.Node, product: npt.NDArray[np.float64], out: Grid
+    node: ir.Node, product: npt.NDArray[np.float64], out: Grid, bits: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
-    """Return `mult` and `shift` per output channel, or one of each."""
+    """Return `mult` of so many bits and `shift` per output channel, or one of each."""
     try:
-        pairs = [quantize_multiplier(float(p) / out.scale) for p in product]
+        pairs = [quantize_multiplier(float(p) / out.scale, bits) for p in product]
     except ValueError as error:
         raise UnsupportedOpError("HT303", label(node), str(error)) from error
     mult = np.array([m for m, _ in pairs], np.int32)
@@ -165,7 +165,7 @@ def lower_conv(asm: Assembler, node: ir.Node) -> None:
     group = query.int_attribute(node, "group", 1)
     depthwise = group == channels > 1 and kernels.shape[1] == 1
     codes = kernels[:, 0].transpose(1, 2, 0) if depthwise else kernels.transpose(0, 2, 3, 1)
-    mult, shift = multipliers(node, product, out)
+    mult, shift = multipliers(node, product, out, asm.multiplier_bits)
     kind = DepthwiseConv2D if depthwise else Conv2D
     asm.emit(
         kind(
@@ -211,7 +211,7 @@ def lower_gemm(asm: Assembler, node: ir.Node) -> None:
     codes[:, value.order.reshape(rows, inputs)[0]] = weights.codes
     shape = query.shape_of(node.outputs[0])
     result = asm.arena(str(node.outputs[0].name), (1, 1, rows, outputs))
-    mult, shift = multipliers(node, product, out)
+    mult, shift = multipliers(node, product, out, asm.multiplier_bits)
     asm.emit(
         FullyConnected(
             value.tensor,

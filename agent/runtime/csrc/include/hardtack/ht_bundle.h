@@ -38,7 +38,8 @@ typedef enum ht_coding {
     HT_FOLDED = 7,
     HT_SPARSE = 8,
     HT_PACKED = 9,
-    HT_CODINGS
+    HT_IN_PLACE_END = 10, /* the two before are used where they lie */
+    HT_MANTISSA = 10
 } ht_coding;
 
 typedef struct ht_span {

@@ -29,7 +29,7 @@ extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
 
 /* Kernels of conv_2d and fully_connected for weights that are used where they lie, by coding from
  * HT_SPARSE on; NULL for those that no model has. */
-extern ht_conv_2d_kernel *const ht_in_place_kernels[HT_CODINGS - HT_SPARSE];
+extern ht_conv_2d_kernel *const ht_in_place_kernels[HT_IN_PLACE_END - HT_SPARSE];
 
 /* Their kernel for weights with a high plane; NULL where no model has one. */
 extern ht_conv_2d_split_kernel *const ht_split_kernel;
