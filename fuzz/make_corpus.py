@@ -10,7 +10,13 @@ import numpy as np
 
 from hardtack_runtime import huffman
 from hardtack_runtime.packing import Coding
-from tests.golden.make import every_op_program, golden_bundle, manifest_for, packed_bundle
+from tests.golden.make import (
+    every_op_program,
+    golden_bundle,
+    manifest_for,
+    packed_bundle,
+    split_bundle,
+)
 
 
 def bundles() -> dict[str, bytes]:
@@ -23,6 +29,7 @@ def bundles() -> dict[str, bytes]:
     return {
         "every_op": golden_bundle(),
         "smallest": golden_bundle(smallest=True),
+        "split": split_bundle(),
         "sparse": golden_bundle(coding=Coding.SPARSE),
         "packed": packed_bundle(),
         "no_golden": pack(whole, manifest_for(whole), key=None),

@@ -174,8 +174,15 @@ def split_program(seed: int, share: float) -> p.Program:
     return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
-def kernel_program(seed: int, rounds: int, kept: float = 1.0) -> p.Program:
-    """Return a program of `rounds` times nine operators, with a share of their weights."""
+def kernel_program(seed: int, rounds: int, kept: float = 1.0, high: float = 0.0) -> p.Program:
+    """Return a program of `rounds` times nine operators.
+
+    Args:
+        seed: Of everything random.
+        rounds: As above.
+        kept: Share of weights that are not 0.
+        high: Share of weights that have a high byte.
+    """
     b = KernelBuilder(seed)
     for _ in range(rounds):
         for _ in range(2):
@@ -186,17 +193,21 @@ def kernel_program(seed: int, rounds: int, kept: float = 1.0) -> p.Program:
         b.elementwise()
         b.reduction()
     b.thin(kept)
+    if high > 0:
+        b.split(high)
     return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
 @functools.cache
-def kernel_bundle(seed: int, rounds: int, coding: Coding | None = None) -> tuple[bytes, p.Program]:
+def kernel_bundle(seed: int, rounds: int, weights: str = "unpacked") -> tuple[bytes, p.Program]:
     """Return a bundle of random operators with vectors of random and of extreme inputs.
 
-    Weights are of the given coding, where they can be.
+    Weights are `unpacked`, or where they can be `sparse`, `packed` or `split` into two planes.
     """
-    program = kernel_program(seed, rounds, kept=0.4 if coding == Coding.SPARSE else 1.0)
-    if coding == Coding.PACKED:
+    sparse = weights == "sparse"
+    program = kernel_program(seed, rounds, 0.4 if sparse else 1.0, 0.1 if weights == "split" else 0)
+    coding = {"sparse": Coding.SPARSE, "packed": Coding.PACKED}.get(weights)
+    if weights == "packed":
         program = few_values(program)
     codings = dict.fromkeys(range(len(program.tensors)), coding) if coding else {}
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hardtack_agent.serial_link import Reason
-from hardtack_runtime.packing import Coding
 from tests.firmware.kernel_bundle import kernel_bundle
 from tests.firmware.qemu import BOARDS, Machine
 
@@ -24,13 +23,10 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     machine.kill()
 
 
-CODINGS = [None, Coding.SPARSE, Coding.PACKED]
-
-
-@pytest.mark.parametrize("coding", CODINGS, ids=["unpacked", "sparse", "packed"])
+@pytest.mark.parametrize("weights", ["unpacked", "sparse", "packed", "split"])
 @pytest.mark.parametrize("machine", [b for b in BOARDS if BOARDS[b].memory_size], indirect=True)
-def test_every_kernel_gives_the_bits_of_the_host(machine: Machine, coding: Coding | None) -> None:
-    bundle, program = kernel_bundle(1, ROUNDS, coding)
+def test_every_kernel_gives_the_bits_of_the_host(machine: Machine, weights: str) -> None:
+    bundle, program = kernel_bundle(1, ROUNDS, weights)
     host = machine.start()
     host.timeout_s = 60.0
     status = host.install(bundle)

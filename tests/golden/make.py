@@ -177,6 +177,24 @@ def ctx_bundle() -> bytes:
     return pack(program, manifest_for(program), key=KEY, smallest=True)
 
 
+def split_bundle() -> bytes:
+    """Return the bundle of two layers whose weights have a high plane."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    b = Builder(11)
+    x, y, z = b.place(1, 5, 5, 4), b.place(1, 5, 5, 40), b.place(1, 1, 1, 6)
+    conv = p.Conv2D(x, b.weights(40, 3, 3, 4), *b.requantise(40), y, 1, 1, 1, 1, 1, 1, -3, 4,
+                    -128, 127)  # fmt: skip
+    dense = p.FullyConnected(y, b.weights(6, 1000), *b.requantise(6), z, 0, -128, 127)
+    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (6, 1000))):
+        plane = b.weights(*shape, kept=0.03)
+        b.ops.append(replace(op, high=plane))
+    program = b.program(x, z)
+    golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
+    return pack(program, manifest_for(program), key=KEY, golden=golden)
+
+
 def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:
     """Return damaged bundles and the code of the error each must give."""
 
@@ -207,6 +225,7 @@ def main() -> None:
     sparse = golden_bundle(coding=Coding.SPARSE)
     (HERE / "good" / "every_op_sparse.htb").write_bytes(sparse)
     (HERE / "good" / "every_op_packed.htb").write_bytes(packed_bundle())
+    (HERE / "good" / "split.htb").write_bytes(split_bundle())
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

@@ -13,14 +13,17 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.compress.outliers import share_of
 from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
     affine_grid,
     channel_steps,
     grid_step,
+    outlier_scale,
     weight_codes,
     weight_scale,
+    wide_codes,
     widened_for_bias,
 )
 from hardtack_runtime.errors import ModelImportError
@@ -179,8 +182,10 @@ def _quantize_weights(
     axis = 0 if node.op_type == "Conv" or transposed else weights.ndim - 1
     real = weights.astype(np.float32)
     _refuse_unreal(node, real)
-    scale = _weight_scale(real, axis if per_channel else None)
-    used = axis if scale.size > 1 else None
+    scale, used = _weight_scale(real, axis if per_channel else None)
+    share = share_of(node) if used is not None else 0.0
+    if share > 0:
+        scale = outlier_scale(real, axis, share)
     input_scale = grids[source][0]
     bias = query.constant(query.input_at(node, 2))
     name = node.name or str(node.outputs[0].name)
@@ -191,17 +196,23 @@ def _quantize_weights(
         width = (np.float32(input_scale) * scale).astype(np.float32)
         codes = np.rint(flat / width.astype(np.float64)).astype(np.int32)
         node.replace_input_with(2, _dequantized(graph, node, f"{name}_bias", codes, width, 0))
-    codes8 = weight_codes(real, scale, used)
-    node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", codes8, scale, axis))
+    wide = wide_codes(real, scale, axis) if share > 0 else None
+    coded = wide if wide is not None else weight_codes(real, scale, used)
+    node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", coded, scale, axis))
 
 
-def _weight_scale(real: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float32]:
-    """Return the scale of each output, or one for all: of the grid they lie on, or of the peak."""
+def _weight_scale(
+    real: npt.NDArray[np.float32], axis: int | None
+) -> tuple[npt.NDArray[np.float32], int | None]:
+    """Return the scale of each output and their axis, or one for all and None.
+
+    Weights that lie on a grid keep it; others have that of their peak.
+    """
     step = grid_step(real)
-    if step is not None:
-        return np.array([step], np.float32)
-    steps = None if axis is None else channel_steps(real, axis)
-    return weight_scale(real, axis) if steps is None else steps
+    if step is not None or axis is None:
+        return weight_scale(real, None) if step is None else np.array([step], np.float32), None
+    steps = channel_steps(real, axis)
+    return weight_scale(real, axis) if steps is None else steps, axis
 
 
 def _refuse_unreal(node: ir.Node, numbers: npt.NDArray[np.floating]) -> None:

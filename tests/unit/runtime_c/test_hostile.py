@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardtack_runtime.packing import Coding
-from tests.golden.make import ctx_bundle, golden_bundle, packed_bundle
+from tests.golden.make import ctx_bundle, golden_bundle, packed_bundle, split_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 ROUNDS = "8000"
@@ -27,6 +27,7 @@ def sparse_bundle() -> bytes:
         ("7", ctx_bundle),
         ("7", sparse_bundle),
         ("7", packed_bundle),
+        ("7", split_bundle),
     ],
 )
 def test_every_damage_ends_with_a_status(

@@ -19,12 +19,15 @@ classifier's first and last layer often need more bits than the others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from hardtack_converters.compress.adaround import adarounded
 from hardtack_converters.compress.bench import Bench, Changed, needed
 from hardtack_converters.compress.layers import chosen_layers, is_depthwise, layer_name
+from hardtack_converters.compress.outliers import share_of
 from hardtack_converters.compress.reconstruct import (
     Settle,
     can_reconstruct,
@@ -57,7 +60,7 @@ def low_bit(model: ir.Model, settings: LowBit, bench: Bench | None = None) -> Ch
         bench = needed(bench, "low_bit")
     source = model.clone()
     sources = {layer_name(node): node for node in source.graph}
-    layers = [one for one in chosen_layers(model, settings.layers, _suits) if one.weights.any()]
+    layers = changeable(model, settings.layers)
     for index, layer in enumerate(layers):
         original = linear_of(sources[layer_name(layer.node)])
         assert original is not None
@@ -70,8 +73,14 @@ def low_bit(model: ir.Model, settings: LowBit, bench: Bench | None = None) -> Ch
     return Changed(len(layers), f"{weights:,} weights in {len(layers)} layers: codes {codes}")
 
 
-def _suits(layer: Linear) -> bool:
-    return not is_depthwise(layer)
+def changeable(model: ir.Model, patterns: Sequence[str]) -> list[Linear]:
+    """Return the layers named that can have few codes: by default all but depthwise ones.
+
+    Raises:
+        ConfigError: HT110, a pattern matches nothing.
+    """
+    layers = chosen_layers(model, patterns, lambda layer: not is_depthwise(layer))
+    return [one for one in layers if one.weights.any() and share_of(one.node) == 0]
 
 
 def lay_on_grid(

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from hardtack_converters.compress.bench import Bench, Changed, needed, unmeasurable
-from hardtack_converters.compress.layers import chosen_layers, is_depthwise, layer_name
-from hardtack_converters.compress.low_bit import grid_scales, lay_on_grid, snapped
+from hardtack_converters.compress.layers import layer_name
+from hardtack_converters.compress.low_bit import changeable, grid_scales, lay_on_grid, snapped
 from hardtack_converters.compress.settings import Bits, LowBit, MixedPrecision, largest_code
 from hardtack_converters.passes.linear import FloatArray, Linear, linear_of
 from hardtack_runtime.errors import ConfigError
@@ -107,7 +107,7 @@ def measure_choices(model: ir.Model, settings: MixedPrecision, bench: Bench) -> 
     Raises:
         ConfigError: HT110, HT104 as `mixed_precision`.
     """
-    layers = [one for one in chosen_layers(model, settings.layers, _suits) if one.weights.any()]
+    layers = changeable(model, settings.layers)
     names = tuple(layer_name(layer.node) for layer in layers)
     bits = tuple(sorted(set(settings.choices), key=_rank, reverse=True))
     before = bench.measure(model, settings.samples)
@@ -124,10 +124,6 @@ def measure_choices(model: ir.Model, settings: MixedPrecision, bench: Bench) -> 
             savings[row, column] = before.bytes - after.bytes
             bench.progress(row * len(bits) + column + 1, len(names) * len(bits))
     return Choices(names, bits, np.maximum.accumulate(costs, axis=1), savings, before.bytes)
-
-
-def _suits(layer: Linear) -> bool:
-    return not is_depthwise(layer)
 
 
 def _rank(bits: Bits) -> tuple[int, bool]:

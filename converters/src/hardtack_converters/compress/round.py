@@ -20,6 +20,7 @@ import onnx_ir as ir
 from hardtack_converters.compress.adaround import adarounded
 from hardtack_converters.compress.bench import Bench, Changed, needed
 from hardtack_converters.compress.layers import chosen_layers, layer_name
+from hardtack_converters.compress.outliers import share_of
 from hardtack_converters.compress.reconstruct import (
     Settle,
     can_reconstruct,
@@ -50,7 +51,7 @@ def round_weights(model: ir.Model, settings: Round, bench: Bench | None = None) 
     layers = chosen_layers(model, settings.layers, can_reconstruct)
     for index, layer in enumerate(layers):
         on_grid = lies_on_grid(layer.weights.astype(np.float32), layer.out_axis)
-        if on_grid or not can_reconstruct(layer):
+        if on_grid or share_of(layer.node) > 0 or not can_reconstruct(layer):
             continue
         original = linear_of(sources[layer_name(layer.node)])
         assert original is not None

@@ -15,6 +15,7 @@ from hardtack_converters.compress.equalise import equalise
 from hardtack_converters.compress.factorise import factorise
 from hardtack_converters.compress.low_bit import low_bit
 from hardtack_converters.compress.mixed_precision import mixed_precision
+from hardtack_converters.compress.outliers import outliers
 from hardtack_converters.compress.prune import prune
 from hardtack_converters.compress.round import round_weights
 from hardtack_converters.compress.settings import (
@@ -24,6 +25,7 @@ from hardtack_converters.compress.settings import (
     Factorise,
     LowBit,
     MixedPrecision,
+    Outliers,
     Pass,
     Prune,
     Round,
@@ -44,6 +46,7 @@ PASSES: dict[type[Pass], Apply] = {
     Equalise: equalise,
     BiasCorrection: bias_correction,
     Round: round_weights,
+    Outliers: outliers,
 }
 """Each pass by its settings; it changes the model in place."""
 

@@ -203,8 +203,24 @@ class Round(AccuracyPass):
         return LARGEST_CODE
 
 
+class Outliers(AccuracyPass):
+    """Give the few largest weights of a layer a high byte, and so all others a finer grid."""
+
+    pass_: Literal["outliers"] = Field(default="outliers", alias="pass")
+    share: Annotated[float, Field(gt=0, le=0.1)] = 0.005
+    """Weights of a layer that may reach beyond int8, at most."""
+
+
 Compression = Annotated[
-    Prune | Share | LowBit | MixedPrecision | Factorise | Equalise | BiasCorrection | Round,
+    Prune
+    | Share
+    | LowBit
+    | MixedPrecision
+    | Factorise
+    | Equalise
+    | BiasCorrection
+    | Round
+    | Outliers,
     Field(discriminator="pass_"),
 ]
 """One [[compress]] table."""
