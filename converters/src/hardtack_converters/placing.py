@@ -64,10 +64,7 @@ def place_weights(
     raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
     small = [write(codings=chosen | raw)]
     if wanted != "never":
-        coded_in_place = write(unpack_limit=limit, codings=chosen)
-        if len(coded_in_place) <= flash:  # no time goes into unpacking before each operator
-            return coded_in_place
-        small.append(coded_in_place)
+        small.append(write(unpack_limit=limit, codings=chosen))
     return min(data, *small, key=len)
 
 

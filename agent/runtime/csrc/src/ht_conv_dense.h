@@ -9,8 +9,10 @@
 #include "ht_vector.h"
 
 #define TAP ht_tap
+#ifndef COPY_TAPS
 #define COPY_TAPS ht_copy_taps
 #define FILL_TAPS ht_fill_taps
+#endif
 #include "ht_gather.h"
 
 /* The output pixels under way, and what they are summed with. */

@@ -1,3 +1,9 @@
+#include "../ht_vector.h"
+
+#ifdef HT_PAIRS
+#define COPY_TAPS ht_copy_in_order
+#define FILL_TAPS ht_fill_in_order
+#endif
 #include "../ht_conv_dense.h"
 #include "hardtack/ht_kernels.h"
 
