@@ -99,6 +99,18 @@ def measure(report: Report, quick: bool) -> None:
             size = round(MIXED * report.metrics[f"{name}.bytes"])
             (row,) = _converted(subject, (MixedPrecision(size=size),)).compressed
             _add(report, f"{name}.mixed_precision_{100 * MIXED:g}", row)
+            multipliers(report, name, subject)
+
+
+def multipliers(report: Report, name: str, subject: Subject) -> None:
+    """Report multipliers of fewer bits: no pass, but they cost and save like one."""
+    for bits in (16, 8):
+        options = Options(**subject.options, task="classify", multiplier_bits=bits)
+        made = convert(subject.model, options)
+        bundle = pack_model(made, None, smallest=True)
+        report.add(f"{name}.multipliers_{bits}_bytes", len(bundle))
+        accuracy = _judge(subject, made, bundle, None)
+        report.add(f"{name}.multipliers_{bits}_accuracy_pct", 100 * accuracy)
 
 
 def _add(report: Report, name: str, row: PassRow) -> None:

@@ -119,7 +119,7 @@ def test_a_lenet_of_three_bits_is_a_third(lenets: dict[str, CommandLine]) -> Non
 
 
 def test_layers_get_the_bits_that_a_size_leaves(keyword_spotting: CommandLine) -> None:
-    asked = 'pass = "mixed_precision"\nsize = "15 KB"\nchoices = [3, 4]\nsamples = 200'
+    asked = 'pass = "mixed_precision"\nsize = "15 KB"\nchoices = ["ternary", 3, 4]\nsamples = 32'
     (row,) = convert(keyword_spotting, asked)["compress"]
     assert row["skipped"] is None
     assert 14000 < row["bytes"]["after"] <= 15000

@@ -19,7 +19,7 @@ from pydantic import (
 from hardtack.config_errors import first_error, syntax_error
 from hardtack.quantities import parse_share, parse_size, parse_time
 from hardtack_agent.toml_locations import KeyPath, locate_keys, nearest
-from hardtack_converters.compress.settings import Compression, MixedPrecision, Prune
+from hardtack_converters.compress.settings import Compression, Prune
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.manifest import Hardware, Name, Version
 
@@ -305,8 +305,6 @@ def _refuse_unmeasurable(config: Deployment, path: Path, text: str) -> None:
             keys.append(("compress", index, "max_drop"))
         if isinstance(wanted, Prune) and wanted.sensitivity:
             keys.append(("compress", index, "sensitivity"))
-        if isinstance(wanted, MixedPrecision):
-            keys.append(("compress", index, "size"))
     if keys:
         place = nearest(locate_keys(text), keys[0])
         raise ConfigError(

@@ -116,7 +116,6 @@ def test_what_is_wrong_is_located(
     [
         'pass = "prune"\nsparsity = 0.5\nmax_drop = "1 %"',
         'pass = "prune"\nsparsity = 0.5\nsensitivity = true',
-        'pass = "mixed_precision"\nchoices = [4]\nsize = "9 KiB"',
     ],
 )
 def test_what_needs_accuracy_needs_samples(tmp_path: Path, text: str) -> None:

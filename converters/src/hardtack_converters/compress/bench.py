@@ -66,11 +66,3 @@ def needed(bench: Bench | None, name: str) -> Bench:
     if bench is None:
         raise ConfigError("HT104", name, "it needs samples to run the model on", "give a bench")
     return bench
-
-
-def unmeasurable(name: str) -> ConfigError:
-    """Return what is raised where accuracy is asked for and cannot be measured."""
-    return ConfigError(
-        "HT104", name, "there is nothing to measure accuracy on",
-        'add [data] evaluate = { path = "test.npz" }, samples with their classes',
-    )  # fmt: skip

@@ -1,13 +1,14 @@
 """Few bits where a layer can spare them: the best choice for a number of bytes.
 
-Each layer alone is given each of `choices` first, as by `low_bit`, and the int8 model packed, and
-judged on [data] evaluate. Costs and savings are taken to add up; of all ways to come to `size` the
-one of least cost is found exactly, by dynamic programming over bytes (Dong 2019, arXiv 1905.03696,
-asks second derivatives instead). Then the layers are changed in order, each making up for those
-before it, and the bundle is packed: where savings did not quite add up, more is asked for.
+Each layer alone is given each of `choices` first, as by `low_bit`, and the model packed. What that
+costs is the noise in the model's outputs on calibration samples, relative to their power: it tells
+far finer than accuracies of a few hundred samples, and needs no classes (Pandey 2023,
+arXiv 2302.05397). Costs and savings are taken to add up; of all ways to come to `size` the one of
+least cost is found exactly, by dynamic programming over bytes. Then the layers are changed in
+order, each making up for those before it, and the bundle is packed: where savings did not quite
+add up, more is asked for.
 
-Codes of fewer bits are computed as fast as int8, so bytes are what there is to choose by. The
-samples that judge choose: keep others for the final figure.
+Codes of fewer bits are computed as fast as int8, so bytes are what there is to choose by.
 
 Depthwise layers keep their 8 bits unless `layers` names them.
 """
@@ -21,16 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.compress.bench import Bench, Changed, needed, unmeasurable
+from hardtack_converters.compress.activations import sample_values
+from hardtack_converters.compress.bench import Bench, Changed, needed
 from hardtack_converters.compress.layers import layer_name
-from hardtack_converters.compress.low_bit import changeable, grid_scales, lay_on_grid, snapped
+from hardtack_converters.compress.low_bit import changeable, lay_on_grid
 from hardtack_converters.compress.settings import Bits, LowBit, MixedPrecision, largest_code
-from hardtack_converters.passes.linear import FloatArray, Linear, linear_of
+from hardtack_converters.passes.linear import FloatArray, linear_of
 from hardtack_runtime.errors import ConfigError
 
-TIE = 1e-2
-"""Accuracy that losing all of a layer's squared weights is taken to cost at least: accuracies of
-few samples are often equal, and then the layers that lose less shall have fewer bits."""
 TRIES = 6
 """Times that more is asked for, because savings did not add up."""
 
@@ -46,7 +45,7 @@ class Choices:
     Attributes:
         layers: Names.
         bits: Tried, fewer and fewer.
-        costs: [layers, bits], accuracy lost and a little.
+        costs: [layers, bits], power of the noise in the outputs over that of the outputs.
         savings: [layers, bits], bytes of the bundle.
         bytes: Of the bundle with all layers at 8 bits.
     """
@@ -66,11 +65,11 @@ def mixed_precision(
     Args:
         model: Prepared float model, changed in place.
         settings: How many bytes, and which bits and layers.
-        bench: With samples to judge by.
+        bench: Samples, and the way to a bundle.
 
     Raises:
-        ConfigError: HT110, a name in `layers` matches nothing; HT104, nothing to judge by, or
-            not even the fewest bits come to `size`.
+        ConfigError: HT110, a name in `layers` matches nothing; HT104, no bench, or not even the
+            fewest bits come to `size`.
     """
     bench = needed(bench, "mixed_precision")
     found = measure_choices(model, settings, bench)
@@ -97,45 +96,54 @@ def mixed_precision(
 
 
 def measure_choices(model: ir.Model, settings: MixedPrecision, bench: Bench) -> Choices:
-    """Give each layer alone each number of bits; pack and judge every time.
+    """Give each layer alone each number of bits; pack, and compare outputs, every time.
 
     Args:
         model: Prepared float model; not changed.
         settings: Layers, bits and number of samples.
-        bench: With samples to judge by.
+        bench: Samples, and the way to a bundle.
 
     Raises:
-        ConfigError: HT110, HT104 as `mixed_precision`.
+        ConfigError: HT110, a name in `layers` matches nothing.
     """
     layers = changeable(model, settings.layers)
     names = tuple(layer_name(layer.node) for layer in layers)
     bits = tuple(sorted(set(settings.choices), key=_rank, reverse=True))
-    before = bench.measure(model, settings.samples)
-    if before.accuracy is None:
-        raise unmeasurable("mixed_precision")
+    size, wanted = bench.measure(model, 1).bytes, _outputs(model, settings, bench)
     costs, savings = np.zeros((len(names), len(bits))), np.zeros((len(names), len(bits)), np.int64)
-    for row, layer in enumerate(layers):
+    for row in range(len(names)):
         for column, few in enumerate(bits):
             draft = model.clone()
             _assign(draft, {names[row]: few}, model, bench)
-            after = bench.measure(draft, settings.samples)
-            costs[row, column] = max(before.accuracy - (after.accuracy or 0.0), 0.0)
-            costs[row, column] += TIE * _lost(layer, few)
-            savings[row, column] = before.bytes - after.bytes
+            costs[row, column] = _noise(wanted, _outputs(draft, settings, bench))
+            savings[row, column] = size - bench.measure(draft, 1).bytes
             bench.progress(row * len(bits) + column + 1, len(names) * len(bits))
-    return Choices(names, bits, np.maximum.accumulate(costs, axis=1), savings, before.bytes)
+    return Choices(names, bits, costs, savings, size)
 
 
 def _rank(bits: Bits) -> tuple[int, bool]:
     return largest_code(bits), bits != "binary"
 
 
-def _lost(layer: Linear, bits: Bits) -> float:
-    """Return the share of squared weights that rounding to the nearest codes is off."""
-    weights = np.moveaxis(layer.weights, layer.out_axis, 0)
-    rows = weights.reshape(len(weights), -1)
-    off = snapped(rows, grid_scales(rows, bits), bits) - rows
-    return float((off**2).sum() / (rows**2).sum())
+def _outputs(model: ir.Model, settings: MixedPrecision, bench: Bench) -> list[FloatArray]:
+    """Return each output of a model, before a softmax, [samples, elements]."""
+    names = [_before_softmax(value) for value in model.graph.outputs]
+    every = list(sample_values(model, names, bench.samples, settings.samples))
+    return [np.stack([values[name].ravel() for values in every]) for name in names]
+
+
+def _before_softmax(value: ir.Value) -> str:
+    node = value.producer()
+    source = node.inputs[0] if node is not None and node.op_type == "Softmax" else None
+    return str((source or value).name)
+
+
+def _noise(wanted: list[FloatArray], found: list[FloatArray]) -> float:
+    """Return the squared differences of outputs over their variance, summed over outputs."""
+    return sum(
+        float(((one - other) ** 2).sum() / max(((one - one.mean()) ** 2).sum(), 1e-30))
+        for one, other in zip(wanted, found, strict=True)
+    )
 
 
 def cheapest(found: Choices, need: int) -> Assignment:

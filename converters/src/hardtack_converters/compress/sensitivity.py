@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.compress.bench import Bench, unmeasurable
+from hardtack_converters.compress.bench import Bench
 from hardtack_converters.compress.layers import layer_name
 from hardtack_converters.compress.prune_weights import prunable, zero_weights
 from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.drop_dead import drop_dead
+from hardtack_runtime.errors import ConfigError
 
 LEVELS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 """Sparsities that are tried."""
@@ -65,7 +66,10 @@ def measure_sensitivity(
     layers = prunable(model, settings)
     unpruned = bench.accuracy(model, settings.samples)
     if unpruned is None:
-        raise unmeasurable("sensitivity")
+        raise ConfigError(
+            "HT104", "sensitivity", "there is nothing to measure accuracy on",
+            'add [data] evaluate = { path = "test.npz" }, samples with their classes',
+        )  # fmt: skip
     names = [layer_name(layer.node) for layer in layers]
     accuracy, lost = np.zeros((len(names), len(levels))), np.zeros((len(names), len(levels)))
     for row, name in enumerate(names):

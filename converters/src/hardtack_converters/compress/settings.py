@@ -143,8 +143,8 @@ class MixedPrecision(Pass):
     """Bytes that the bundle may have, of the largest target, like "20 KiB"."""
     choices: Annotated[tuple[Bits, ...], Field(min_length=1)] = ("ternary", 3, 4, 5, 6)
     """Bits that a layer may get, as those of `low_bit`; or it keeps its 8."""
-    samples: int = Field(default=500, gt=0)
-    """Evaluation samples that each layer is judged on, at most."""
+    samples: int = Field(default=128, gt=0)
+    """Calibration samples that outputs are compared on."""
 
 
 class Factorise(Pass):

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardtack_converters.compress.mixed_precision import Choices, cheapest
-from hardtack_converters.compress.settings import Bits, MixedPrecision, largest_code
-from hardtack_converters.convert import convert, pack_model
+from hardtack_converters.compress.low_bit import low_bit
+from hardtack_converters.compress.mixed_precision import Choices, cheapest, measure_choices
+from hardtack_converters.compress.settings import Bits, LowBit, MixedPrecision, largest_code
+from hardtack_converters.convert import convert, open_bench, pack_model
 from hardtack_runtime.errors import HardtackError
 from hardtack_runtime.program import FullyConnected
-from tests.unit.converters.compress.nets import dense_net, judged
+from tests.unit.converters.compress.nets import answers, dense_net, judged
 
-SAMPLES = np.random.default_rng(7).normal(size=(200, 1, 16)).astype(np.float32)
+SAMPLES = np.random.default_rng(7).normal(size=(100, 1, 16)).astype(np.float32)
 NET = dense_net(np.random.default_rng(8))
 OPTIONS = judged(NET, SAMPLES)
 BITS: tuple[Bits, ...] = (6, 4, "ternary")
@@ -105,8 +106,24 @@ def test_a_size_out_of_reach_is_refused_and_the_least_is_told() -> None:
     assert len(pack_model(made, None)) == least
 
 
-def test_it_needs_something_to_judge_by() -> None:
-    options = replace(OPTIONS, judge=None, compress=(MixedPrecision(size=1000),))
-    with pytest.raises(HardtackError, match="nothing to measure accuracy on") as caught:
-        convert(NET.SerializeToString(), options)
-    assert caught.value.code == "HT104"
+def test_bits_go_where_they_keep_the_outputs() -> None:
+    model, bench = open_bench(NET.SerializeToString(), OPTIONS)
+    settings = MixedPrecision(size=1000, choices=("ternary", 4, 6))
+    found = measure_choices(model, settings, bench)
+    assert found.bits == (6, 4, "ternary")
+    assert (np.diff(found.costs, axis=1) > 0).all()
+    assert (np.diff(found.savings, axis=1) > 0).all()
+    for few, cost in zip(found.bits, found.costs[1], strict=True):
+        draft = model.clone()
+        low_bit(draft, LowBit(bits=few, layers=("fc1",)), bench)
+        off = sum(float(((answers(draft, x) - answers(model, x)) ** 2).sum()) for x in SAMPLES)
+        whole = np.concatenate([answers(model, x) for x in SAMPLES])
+        assert cost == pytest.approx(off / ((whole - whole.mean()) ** 2).sum(), rel=1e-3)
+
+
+def test_it_needs_no_classes() -> None:
+    options = replace(OPTIONS, judge=None)
+    plain = len(pack_model(convert(NET.SerializeToString(), options), None))
+    wanted = (MixedPrecision(size=plain * 7 // 10),)
+    made = convert(NET.SerializeToString(), replace(options, compress=wanted))
+    assert len(pack_model(made, None)) <= plain * 7 // 10
