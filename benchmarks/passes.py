@@ -23,6 +23,7 @@ from hardtack_converters.compress.settings import (
     Factorise,
     LowBit,
     MixedPrecision,
+    Outliers,
     Pass,
     Prune,
     Round,
@@ -59,6 +60,8 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "bias_correction": (BiasCorrection(),),
     "round": (Round(),),
     "round_adaround": (Round(method="adaround"),),
+    "outliers_0.5": (Outliers(share=0.005),),
+    "outliers_2": (Outliers(share=0.02),),
 }
 """Passes by the name of their row."""
 MIXED = 0.6

@@ -30,7 +30,7 @@ static uint32_t now(void) {
 }
 #endif
 
-static int8_t input[32 * 32 * 16], output[32 * 32 * 64], unpacked[128 * 640];
+static int8_t input[32 * 32 * 16], output[32 * 32 * 64], unpacked[128 * 256];
 static int32_t bias[128], mult[128];
 static int8_t shift[128];
 
@@ -109,6 +109,11 @@ static void measure(const layer *l) {
     memset(output, 0, size);
     ht_conv_2d_kernel *kernel = l->is_packed ? ht_conv_2d_packed_s8 : ht_conv_2d_sparse_s8;
     print(l->name, "_coded", compute(l, kernel, (const int8_t *)l->stored), size);
+    if (l->columns != NULL) {
+        const int8_t *columns = (const int8_t *)l->columns;
+        memset(output, 0, size);
+        print(l->name, "_columns", compute(l, ht_fully_connected_columns_s8, columns), size);
+    }
 }
 
 /* 200000 instructions, which tell how many a tick is. */
@@ -116,7 +121,7 @@ static void calibrate(void) {
     const uint32_t start = TICKS;
 #ifdef HT_BARE_METAL
     uint32_t left = 100000;
-    __asm volatile("1: subs %0, %0, #1\n bne 1b" : "+r"(left) : : "cc");
+    __asm volatile(".syntax unified\n1: subs %0, %0, #1\n bne 1b" : "+r"(left) : : "cc");
 #endif
     print("calibration", "", TICKS - start, 0);
 }

@@ -17,6 +17,7 @@ from hardtack_runtime.bundle import pack
 from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.packing import Coding
+from hardtack_runtime.usage import skipped_codes
 from tests.digit_bundles import KEY
 from tests.golden.make import Q30, Builder, few_values, manifest_for
 
@@ -127,6 +128,20 @@ class KernelBuilder(Builder):
                              *self.bounds())
         )  # fmt: skip
 
+    def behind_relu(self) -> None:
+        """Add two fully_connected of one row, of which the first clamps to the code of zero."""
+        hidden, outputs = self.pick(1, 300), self.pick(1, 300)
+        between = self.at(ROOM, 1, 1, 1, hidden)
+        zero = self.pick(-128, 0)
+        self.ops.append(p.FullyConnected(
+            self.at(0, 1, 1, 1, 20), self.codes(hidden, 20), *self.stage(hidden, 20), between,
+            zero, zero, 127,
+        ))  # fmt: skip
+        self.ops.append(p.FullyConnected(
+            between, self.codes(outputs, hidden), *self.stage(outputs, hidden),
+            self.at(ROOM + 512, 1, 1, 1, outputs), *self.bounds(),
+        ))  # fmt: skip
+
     def pool(self) -> None:
         """Add max_pool_2d or average_pool_2d."""
         h, w, c = self.pick(1, 8), self.pick(1, 8), self.pick(1, 60)
@@ -192,6 +207,9 @@ def kernel_program(seed: int, rounds: int, kept: float = 1.0, high: float = 0.0)
         b.pool()
         b.elementwise()
         b.reduction()
+    if kept < 1:
+        b.behind_relu()
+        b.behind_relu()
     b.thin(kept)
     if high > 0:
         b.split(high)
@@ -210,6 +228,7 @@ def kernel_bundle(seed: int, rounds: int, weights: str = "unpacked") -> tuple[by
     if weights == "packed":
         program = few_values(program)
     codings = dict.fromkeys(range(len(program.tensors)), coding) if coding else {}
+    codings |= dict.fromkeys(skipped_codes(program) if sparse else (), Coding.SPARSE_COLUMNS)
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
     extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]
     golden = record(interpreter, seeds=(1, 2), samples=extremes)

@@ -178,21 +178,27 @@ def ctx_bundle() -> bytes:
 
 
 def split_bundle() -> bytes:
-    """Return the bundle of two layers whose weights have a high plane."""
+    """Return the bundle of two layers whose weights have a high plane, and of one by columns."""
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
 
     b = Builder(11)
-    x, y, z = b.place(1, 5, 5, 4), b.place(1, 5, 5, 40), b.place(1, 1, 1, 6)
+    x, y, z = b.place(1, 3, 3, 4), b.place(1, 3, 3, 40), b.place(1, 1, 1, 20)
+    scores = b.place(1, 1, 1, 50)
     conv = p.Conv2D(x, b.weights(40, 3, 3, 4), *b.requantise(40), y, 1, 1, 1, 1, 1, 1, -3, 4,
                     -128, 127)  # fmt: skip
-    dense = p.FullyConnected(y, b.weights(6, 1000), *b.requantise(6), z, 0, -128, 127)
-    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (6, 1000))):
+    dense = p.FullyConnected(y, b.weights(20, 360), *b.requantise(20), z, -20, -20, 127)
+    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (20, 360))):
         plane = b.weights(*shape, kept=0.03)
         b.ops.append(replace(op, high=plane))
-    program = b.program(x, z)
+    columns = b.weights(50, 20, kept=0.2)
+    b.ops.append(p.FullyConnected(z, columns, *b.requantise(50), scores, 0, -128, 127))
+    program = b.program(x, scores)
     golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
-    return pack(program, manifest_for(program), key=KEY, golden=golden)
+    return pack(
+        program, manifest_for(program), key=KEY, golden=golden,
+        codings={columns: Coding.SPARSE_COLUMNS},
+    )  # fmt: skip
 
 
 def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:

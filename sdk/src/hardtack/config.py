@@ -211,8 +211,9 @@ class Target(_Strict):
     pack: Literal["fast", "smallest"] = "fast"
     """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
     in_place: Literal["auto", "always", "never"] = "auto"
-    """Weights with many zeros, used where they lie in flash and never unpacked. auto: where that is
-    faster on `hardware` and `pack` is fast; always: where it takes fewer bytes than unpacked."""
+    """Weights with many zeros, or of few values, used where they lie in flash and never unpacked.
+    auto: where that is faster on `hardware`, `pack` is fast, and `flash` and [gates] size allow it,
+    for they take more bytes than Huffman codes; always: where they take fewer than unpacked."""
 
 
 def _differently_named(targets: tuple[Target, ...]) -> tuple[Target, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hardtack_converters.placing import InPlace, place_weights, weights_in_place
 from hardtack_runtime import program as p
 from hardtack_runtime.bundle import pack, unpack
+from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs
 from hardtack_runtime.packing import Coding
 from tests.golden.make import Builder, manifest_for
@@ -87,3 +89,46 @@ def test_weights_without_room_are_sparse_where_raw_ones_do_not_fit(
     stored = {one.coding for one in unpack(tight).stored}
     assert stored & {Coding.SPARSE} == {coding} & {Coding.SPARSE}
     assert Needs.of(unpack(tight)).layer <= 256
+
+
+@pytest.mark.parametrize(
+    ("outputs", "relu", "coding"),
+    [
+        pytest.param(128, True, Coding.SPARSE_COLUMNS, id="half of the inputs are passed over"),
+        pytest.param(10, True, Coding.SPARSE, id="few outputs share what an input costs"),
+        pytest.param(128, False, Coding.SPARSE, id="no code is frequent"),
+    ],
+)
+def test_a_layer_of_one_row_behind_relu_is_stored_by_columns(
+    outputs: int, relu: bool, coding: Coding
+) -> None:
+    b = Builder(9)
+    x, y, z = b.place(1, 6, 6, 4), b.place(1, 6, 6, 8), b.place(1, 3, 3, 8)
+    low = -30 if relu else -128
+    b.ops.append(p.Conv2D(x, b.weights(8, 1, 1, 4), *b.requantise(8), y, 1, 1, 1, 1, 0, 0, 0, -30,
+                          low, 127))  # fmt: skip
+    b.ops.append(p.MaxPool2D(y, z, 2, 2, 2, 2, 0, 0, -128, 127))
+    flat, scores = b.place(1, 1, 1, 72), b.place(1, 1, 1, outputs)
+    b.tensors[flat] = replace(b.tensors[flat], offset=b.tensors[z].offset)  # a view
+    weights = b.constant(_thin(b, (outputs, 72), 0.12))
+    b.ops.append(p.FullyConnected(flat, weights, *b.requantise(outputs), scores, 0, -128, 127))
+    program = b.program(x, scores)
+    codings = weights_in_place(program, "cortex-m4", "auto")
+    assert codings[weights] == coding
+    data = pack(program, manifest_for(program), key=None, codings=codings)
+    constants = [i for i, tensor in enumerate(program.tensors) if tensor.is_constant]
+    assert unpack(data).stored[constants.index(weights)].coding == coding
+    plain = Interpreter(pack(program, manifest_for(program), key=None))
+    codes = b.rng.integers(-128, 128, 144).astype(np.int8)
+    assert np.array_equal(Interpreter(data).run(codes)[0], plain.run(codes)[0])
+
+
+def test_weights_are_coded_for_size_where_the_faster_bundle_is_too_large() -> None:
+    program = net(0.1)
+    write = partial(pack, program, manifest_for(program), key=None)
+    fast = place_weights(program, write, "cortex-m4", None, None, "auto")
+    assert Coding.SPARSE in {one.coding for one in unpack(fast).stored}
+    small = place_weights(program, write, "cortex-m4", None, len(fast) - 1, "auto")
+    assert len(small) < len(fast)
+    assert Coding.SPARSE not in {one.coding for one in unpack(small).stored}
+    assert place_weights(program, write, "cortex-m4", None, len(fast) - 1, "always") == fast

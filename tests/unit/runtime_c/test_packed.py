@@ -105,7 +105,7 @@ def test_both_readers_judge_them_alike(
 ) -> None:
     whole = packing._in_place
 
-    def forge(constant: packing.Constant, coding: Coding) -> packing._Option:
+    def forge(constant: packing.Constant, coding: Coding, *_: object) -> packing._Option:
         option = whole(constant, Coding.RAW)
         return packing._Option(Coding.PACKED, stored) if len(option.data) == 15 else option
 

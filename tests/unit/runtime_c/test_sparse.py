@@ -1,4 +1,4 @@
-"""The coding `sparse`: the bits of unpacked weights, no memory for them, damaged rows refused."""
+"""The sparse codings: the bits of unpacked weights, no memory for them, damaged rows refused."""
 
 from __future__ import annotations
 
@@ -124,13 +124,19 @@ def test_weights_that_it_does_not_suit_have_another_coding(
     Interpreter(packed(program, Coding.SPARSE))
 
 
-def forged(program: p.Program, monkeypatch: pytest.MonkeyPatch, stored: bytes, at: int) -> bytes:
-    """Write a bundle of which the first raw constant of so many bytes is `stored`, as sparse."""
+def forged(
+    program: p.Program,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: bytes,
+    at: int,
+    coding: Coding = Coding.SPARSE,
+) -> bytes:
+    """Write a bundle of which constants of so many bytes are `stored`, in a coding."""
     whole = packing._in_place
 
-    def forge(constant: packing.Constant, coding: Coding) -> packing._Option:
+    def forge(constant: packing.Constant, _: Coding, __: int | None = None) -> packing._Option:
         option = whole(constant, Coding.RAW)
-        return packing._Option(Coding.SPARSE, stored) if len(option.data) == at else option
+        return packing._Option(coding, stored) if len(option.data) == at else option
 
     monkeypatch.setattr(packing, "_in_place", forge)
     return packed(program, Coding.RAW)
@@ -174,13 +180,98 @@ def test_both_readers_judge_rows_alike(
         assert caught.value.code == "HT212"
 
 
-def test_every_truncation_is_refused() -> None:
-    codes = np.random.default_rng(0).integers(-1, 2, (40, 1, 1, 300)).astype(np.int8)
-    stored = sparse.encode(codes)
+@pytest.mark.parametrize("by", ["rows", "columns"])
+def test_every_truncation_is_refused(by: str) -> None:
+    dims = (40, 1, 1, 300)
+    codes = np.random.default_rng(0).integers(-1, 2, dims).astype(np.int8)
+    stored = sparse.encode(codes) if by == "rows" else sparse.encode_columns(codes, -128)
+    decode = sparse.decode if by == "rows" else sparse.decode_columns
     assert stored is not None
+    assert np.array_equal(decode(stored, dims), codes)
     for length in itertools.chain(range(0, len(stored), 7), [len(stored) - 1]):
         with pytest.raises(BundleError):
-            sparse.decode(stored[:length], (40, 1, 1, 300))
+            decode(stored[:length], dims)
+
+
+def behind_relu(seed: int, outputs: int, inputs: int, kept: float) -> p.Program:
+    """Return a layer behind one that clamps to a code of its own choice."""
+    b = Builder(seed)
+    zero = int(b.rng.integers(-128, 128))
+    x, y, z = b.place(1, 1, 1, 20), b.place(1, 1, 1, inputs), b.place(1, 1, 1, outputs)
+    b.ops.append(p.FullyConnected(x, b.weights(inputs, 20), *b.requantise(inputs), y, zero, zero,
+                                  127))  # fmt: skip
+    weights = b.weights(outputs, inputs, kept=kept)
+    stage = b.requantise(outputs, zero=zero, of=weights)
+    b.ops.append(p.FullyConnected(y, weights, *stage, z, 3, -128, 120))
+    return b.program(x, z)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from((1, 3, 64, 256, 300)),
+    st.sampled_from((1, 70, 300)),
+    st.sampled_from((0.0, 0.1, 0.5, 0.95)),
+)
+def test_columns_compute_what_unpacked_weights_compute(
+    seed: int, outputs: int, inputs: int, kept: float
+) -> None:
+    program = behind_relu(seed, outputs, inputs, kept)
+    data = packed(program, Coding.SPARSE_COLUMNS)
+    codings = {one.coding for one in unpack(data).stored}
+    assert Coding.SPARSE_COLUMNS in codings or kept == 0.95
+    dense, coded = Interpreter(packed(program, Coding.RAW)), Interpreter(data)
+    rng = np.random.default_rng(seed)
+    for _ in range(3):
+        codes = rng.integers(-128, 128, 20).astype(np.int8)
+        expected, found = (one.trace(codes) for one in (dense, coded))
+        assert all(map(np.array_equal, expected, found))
+
+
+def columns_of(skipped: int, sums: list[int], *columns: list[tuple[int, int]]) -> bytes:
+    return struct.pack(f"<i{len(sums)}i", skipped & 255, *sums) + rows_of(*columns)
+
+
+SUMS = [3, 0, -5]
+COLUMNS = ([(0, 3)], [(2, -5)])
+
+
+@pytest.mark.parametrize(
+    ("stored", "sound"),
+    [
+        pytest.param(columns_of(-128, SUMS, *COLUMNS), True, id="sound"),
+        pytest.param(columns_of(-128, [3, 0, -4], *COLUMNS), False, id="a wrong sum"),
+        pytest.param(columns_of(-128, SUMS, [(0, 3)], [(3, -5)]), False, id="no such output"),
+        pytest.param(columns_of(-128, SUMS, *COLUMNS, []), False, id="a column too many"),
+        pytest.param(columns_of(-128, SUMS, COLUMNS[0]), False, id="a column too few"),
+        pytest.param(struct.pack("<i3i", 1 << 8, *SUMS) + rows_of(*COLUMNS), False, id="reserved"),
+        pytest.param(columns_of(-128, SUMS[:2]), False, id="sums cut short"),
+    ],
+)
+def test_both_readers_judge_columns_alike(
+    stored: bytes, sound: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = forged(layer(rows=3, taps=2), monkeypatch, stored, 6, Coding.SPARSE_COLUMNS)
+    for read in (unpack, Interpreter):
+        if sound:
+            read(data)
+            continue
+        with pytest.raises(BundleError) as caught:
+            read(data)
+        assert caught.value.code == "HT212"
+
+
+def test_columns_are_no_weights_of_a_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Builder(2)
+    x, y = b.place(1, 1, 1, 2), b.place(1, 1, 1, 3)
+    b.ops.append(p.Conv2D(x, b.weights(3, 1, 1, 2), *b.requantise(3), y, 1, 1, 1, 1, 0, 0, 0, 0,
+                          -128, 127))  # fmt: skip
+    stored = columns_of(-128, SUMS, *COLUMNS)
+    data = forged(b.program(x, y), monkeypatch, stored, 6, Coding.SPARSE_COLUMNS)
+    for read in (unpack, Interpreter):
+        with pytest.raises(BundleError) as caught:
+            read(data)
+        assert caught.value.code == "HT212"
 
 
 @pytest.mark.parametrize("field", ["shift", "bias of depthwise"])

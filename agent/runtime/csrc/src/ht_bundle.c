@@ -2,8 +2,6 @@
 
 #include "hardtack/ht_huffman.h"
 #include "ht_load.h"
-#include "ht_packed.h"
-#include "ht_sparse.h"
 
 #define TENS_HEAD_SIZE 4u
 #define SECTION_TABLE_SIZE (4u * HT_SECTIONS)
@@ -237,15 +235,6 @@ static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *
     return read_stored(&bundle->section[HT_DATA], tensor);
 }
 
-/* Kernels read it as it is, so each entry is looked at once, here. */
-static int in_place_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
-    const uint8_t *stored = bundle->section[HT_DATA].bytes + tensor->offset;
-    const int32_t rows = ht_tensor_rows(tensor);
-    const int32_t taps = tensor->elements / rows;
-    return tensor->coding == HT_SPARSE ? ht_sparse_check(stored, tensor->stored_size, rows, taps)
-                                       : ht_packed_check(stored, tensor->stored_size, rows, taps);
-}
-
 static int arena_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
     const uint32_t size = (uint32_t)tensor->elements;
     return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0 &&
@@ -260,11 +249,10 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     case HT_RAW:
         return tensor->table == 0 && tensor->gap_table == 0;
     case HT_CTX:
-        return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_SPARSE:
     case HT_PACKED:
-        return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0 &&
-               in_place_is_sound(bundle, tensor);
+    case HT_SPARSE_COLUMNS:
+        return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_NARROW:
     case HT_FOLDED:
     case HT_MANTISSA:

@@ -12,6 +12,7 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     HT_REQUIRE(in.dims[3] % weights.dims[3] == 0 && out.dims[3] == weights.dims[0]);
     HT_REQUIRE(weights.dims[0] % (in.dims[3] / weights.dims[3]) == 0);
     HT_REQUIRE(op->count == HT_CONV_FIELDS || in.dims[3] == weights.dims[3]);
+    HT_REQUIRE(weights.coding != HT_SPARSE_COLUMNS);
     return ht_check_kernel(bundle, op, HT_CONV_FIELDS, &weights, out.dims[3]);
 }
 

@@ -20,9 +20,10 @@ const ht_operator_entry *const ht_operators[HT_OPERATORS] = {
     &ht_operator_lookup,
 };
 
-ht_conv_2d_kernel *const ht_in_place_kernels[HT_IN_PLACE_END - HT_SPARSE] = {
-    ht_conv_2d_sparse_s8,
-    ht_conv_2d_packed_s8,
+const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE] = {
+    [HT_SPARSE - HT_SPARSE] = &ht_in_place_sparse,
+    [HT_PACKED - HT_SPARSE] = &ht_in_place_packed,
+    [HT_SPARSE_COLUMNS - HT_SPARSE] = &ht_in_place_sparse_columns,
 };
 
-ht_conv_2d_split_kernel *const ht_split_kernel = ht_conv_2d_split_s8;
+const ht_split_entry *const ht_split = &ht_split_planes;

@@ -15,6 +15,16 @@
  * their blocks and ascend, no value is 0, and the last entry ends at `size`. */
 int ht_sparse_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps);
 
+/* The coding `sparse-columns`: by inputs, so that those of code `skipped` are passed over. First
+ * that code, three zeros, and the sum of each row; then, outputs in blocks of HT_SPARSE_OUTPUTS,
+ * for each block, each input: the number of entries, then the entries, index in the block and
+ * value. */
+#define HT_SPARSE_OUTPUTS 256
+#define HT_COLUMNS_HEAD 4u
+
+/* The same of such a tensor; sums are those of their rows. */
+int ht_sparse_columns_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps);
+
 /* The largest sum of magnitudes of a row, of what has been checked. */
 uint32_t ht_sparse_peak(const uint8_t *bytes, int32_t rows, int32_t taps);
 

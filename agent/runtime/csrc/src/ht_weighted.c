@@ -1,7 +1,5 @@
 #include "ht_weighted.h"
 
-#include "ht_sparse.h"
-
 void ht_weighted_read(ht_model *model, const ht_operator *op, uint32_t first, ht_weighted *data) {
     ht_tensor tensor;
     data->in = ht_operand_data(model, op, 0, &data->in_tensor);
@@ -36,7 +34,7 @@ static int64_t most_of_high(ht_model *model, const ht_operator *op, int32_t n_ou
         return 0;
     }
     const uint8_t *entries = ht_operand_data(model, op, op->count - 1, &high);
-    return (int64_t)ht_sparse_peak(entries, n_out, (int32_t)taps) << 15;
+    return (int64_t)ht_split->peak(entries, n_out, (int32_t)taps) << 15;
 }
 
 ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
@@ -64,19 +62,27 @@ static int is_plane_of(const ht_tensor *weights, const ht_tensor *high) {
            memcmp(high->dims, weights->dims, sizeof high->dims) == 0;
 }
 
+static ht_status check_rows(const ht_bundle *bundle, const ht_tensor *stored, int32_t n_out,
+                            int (*check)(const uint8_t *, uint32_t, int32_t, int32_t)) {
+    const uint8_t *bytes = bundle->section[HT_DATA].bytes + stored->offset;
+    HT_REQUIRE(ht_tensor_rows(stored) == n_out);
+    HT_REQUIRE(check(bytes, stored->stored_size, n_out, stored->elements / n_out));
+    return HT_OK;
+}
+
 ht_status ht_check_kernel(const ht_bundle *bundle, const ht_operator *op, uint32_t high,
                           const ht_tensor *weights, int32_t n_out) {
-    ht_tensor plane;
-    int is_linked = 1;
     if (op->count > high) {
+        ht_tensor plane;
         HT_REQUIRE(ht_is_weights(bundle, op, high, &plane) && is_plane_of(weights, &plane));
-        HT_REQUIRE(ht_tensor_rows(&plane) == n_out);
-        is_linked = ht_split_kernel != NULL;
-    } else if (ht_is_in_place(weights)) {
-        HT_REQUIRE(ht_tensor_rows(weights) == n_out);
-        is_linked = ht_in_place_kernels[weights->coding - HT_SPARSE] != NULL;
+        return ht_split != NULL ? check_rows(bundle, &plane, n_out, ht_split->check)
+                                : HT_ERR_NOT_LINKED;
     }
-    return is_linked ? HT_OK : HT_ERR_NOT_LINKED;
+    if (!ht_is_in_place(weights)) {
+        return HT_OK;
+    }
+    const ht_in_place_entry *entry = ht_in_place[weights->coding - HT_SPARSE];
+    return entry != NULL ? check_rows(bundle, weights, n_out, entry->check) : HT_ERR_NOT_LINKED;
 }
 
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {

@@ -31,24 +31,13 @@ ht_status ht_weighted_check(const ht_bundle *bundle, const ht_operator *op, int3
 ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op);
 
 /* Is there a kernel for the weights, of n_out channels, and for their high plane, which field
- * `high` names if there is one? Without groups, that is. */
+ * `high` names if there is one? Then check what it reads where it lies. */
 ht_status ht_check_kernel(const ht_bundle *bundle, const ht_operator *op, uint32_t high,
                           const ht_tensor *weights, int32_t n_out);
 
-/* Run that kernel. Here, so that operators alone that call it link the unpacked one. */
-static inline void ht_convolve(const ht_weighted *data, ht_dims in_dims, int32_t group_c,
-                               const ht_window *window, int32_t in_zero, ht_dims out_dims) {
-    if (data->high != NULL) {
-        ht_split_kernel(data->in, in_dims, data->weights, data->high, data->bias, window, in_zero,
-                        &data->stage, data->out, out_dims);
-        return;
-    }
-    const ht_tensor *weights = &data->weights_tensor;
-    ht_conv_2d_kernel *kernel =
-        ht_is_in_place(weights) ? ht_in_place_kernels[weights->coding - HT_SPARSE] : ht_conv_2d_s8;
-    kernel(data->in, in_dims, data->weights, group_c, data->bias, window, in_zero, &data->stage,
-           data->out, out_dims);
-}
+/* Run that kernel. */
+void ht_convolve(const ht_weighted *data, ht_dims in_dims, int32_t group_c, const ht_window *window,
+                 int32_t in_zero, ht_dims out_dims);
 
 /* A convolution's window, and its fields but their number and those of its channels. */
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights);

@@ -39,7 +39,9 @@ from hardtack_runtime.usage import (
     high_planes,
     in_place_weights,
     misfits,
+    not_by_columns,
     not_in_place,
+    skipped_codes,
 )
 
 MAGIC = b"HTB1"
@@ -134,7 +136,7 @@ def pack(
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
     indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
     constants = [t.data for t in program.tensors if t.data is not None]
-    weights = in_place_weights(program)
+    weights, skipped = in_place_weights(program), skipped_codes(program)
     known = {i: c for i, c in codings.items() if not c.is_in_place or i in weights}
     known |= dict.fromkeys(high_planes(program), Coding.SPARSE)
     packed = packing.pack_constants(
@@ -143,6 +145,7 @@ def pack(
         biases=biases_behind_weights(program, indices),
         weights={place for place, i in enumerate(indices) if i in weights},
         in_place=in_place,
+        skipped={place: skipped[i] for place, i in enumerate(indices) if i in skipped},
         smallest=smallest, rows=len(program.tensors),
     )  # fmt: skip
     model_id = _model_id(program)
@@ -326,8 +329,10 @@ def _require_weights_only_in_place(program: Program, stored: tuple[StoredAs, ...
     indices = (i for i, tensor in enumerate(program.tensors) if tensor.is_constant)
     codings = {i: one.coding for i, one in zip(indices, stored, strict=True)}
     in_place = {i for i, coding in codings.items() if coding.is_in_place}
+    by_columns = {i for i, c in codings.items() if c == Coding.SPARSE_COLUMNS}
+    misplaced = (in_place & not_in_place(program)) | (by_columns & not_by_columns(program))
     planes = {i for i in high_planes(program) if codings.get(i) != Coding.SPARSE}
-    wrong = (in_place & not_in_place(program)) | planes | misfits(program)
+    wrong = misplaced | planes | misfits(program)
     if wrong:
         where = f"TENS tensor {min(wrong)}"
         raise BundleError("HT212", where, "has a coding for weights and is read as something else")

@@ -24,8 +24,12 @@ NAMES = {
 """By opcode (SPEC section 2); in C, operator `add` is the entry `ht_operator_add`."""
 
 
-IN_PLACE = {Coding.SPARSE: "conv_2d_sparse_s8", Coding.PACKED: "conv_2d_packed_s8"}
-"""Kernels of codings that are used where they lie; in C, `ht_conv_2d_sparse_s8`."""
+IN_PLACE = {
+    Coding.SPARSE: "in_place_sparse",
+    Coding.PACKED: "in_place_packed",
+    Coding.SPARSE_COLUMNS: "in_place_sparse_columns",
+}
+"""Entries of codings that are used where they lie; in C, `ht_in_place_sparse`."""
 
 
 def table_source(
@@ -42,12 +46,12 @@ def table_source(
         KeyError: an opcode that does not exist.
     """
     lines = [f"    [{opcode}] = &ht_operator_{NAMES[opcode]}," for opcode in sorted(set(opcodes))]
-    kernels = [
-        f"    [HT_{coding.name} - HT_SPARSE] = ht_{kernel},"
-        for coding, kernel in IN_PLACE.items()
+    entries = [
+        f"    [HT_{coding.name} - HT_SPARSE] = &ht_{entry},"
+        for coding, entry in IN_PLACE.items()
         if coding in codings
     ]
-    plane = "ht_conv_2d_split_s8" if split else "0"
+    plane = "&ht_split_planes" if split else "0"
     return "\n".join(
         (
             "/* Generated: the operators that this firmware's models use; others are absent. */",
@@ -57,11 +61,11 @@ def table_source(
             *(lines or ["    0,"]),
             "};",
             "",
-            "ht_conv_2d_kernel *const ht_in_place_kernels[HT_IN_PLACE_END - HT_SPARSE] = {",
-            *(kernels or ["    0,"]),
+            "const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE] = {",
+            *(entries or ["    0,"]),
             "};",
             "",
-            f"ht_conv_2d_split_kernel *const ht_split_kernel = {plane};",
+            f"const ht_split_entry *const ht_split = {plane};",
             "",
         )
     )

@@ -36,7 +36,8 @@ class Coding(IntEnum):
     FOLDED = 7
     SPARSE = 8
     PACKED = 9
-    MANTISSA = 10
+    SPARSE_COLUMNS = 10
+    MANTISSA = 11
 
     @property
     def label(self) -> str:
@@ -46,7 +47,7 @@ class Coding(IntEnum):
     @property
     def is_in_place(self) -> bool:
         """True for codings of weights that kernels use where they lie."""
-        return self in (Coding.SPARSE, Coding.PACKED)
+        return Coding.SPARSE <= self <= Coding.SPARSE_COLUMNS
 
     @property
     def is_unpacked(self) -> bool:
@@ -104,6 +105,7 @@ def pack_constants(
     biases: Collection[int] = (),
     weights: Collection[int] = (),
     in_place: Collection[Coding] = (Coding.SPARSE, Coding.PACKED),
+    skipped: Mapping[int, int] = MappingProxyType({}),
     smallest: bool = False,
     rows: int = 0,
 ) -> Packed:
@@ -119,6 +121,7 @@ def pack_constants(
         biases: Indices of biases that may be folded: the constant before is their weights.
         weights: Indices of weights that kernels can use where they lie.
         in_place: Codings beside RAW that weights may have for which there is no memory.
+        skipped: By index, the input code that sparse-columns passes over; others cannot have it.
         smallest: Try ctx too, which takes a hundred times as long to unpack.
         rows: Rows of the tensor table: each names its tables as soon as there is one.
     """
@@ -132,7 +135,7 @@ def pack_constants(
         _narrow_options(constant, last) if s is None else s.options(constant, tables, smallest)
         for constant, last, s in zip(constants, before, streams, strict=True)
     ]
-    fixed = {i: _in_place(constants[i], coding) for i, coding in codings.items()}
+    fixed = {i: _in_place(constants[i], coding, skipped.get(i)) for i, coding in codings.items()}
     options = _fix(options, fixed)
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs, rows)
@@ -325,9 +328,14 @@ def _fix(options: list[list[_Option]], fixed: Mapping[int, _Option]) -> list[lis
     ]
 
 
-def _in_place(constant: Constant, coding: Coding) -> _Option:
+def _in_place(constant: Constant, coding: Coding, skipped: int | None = None) -> _Option:
     """Return the constant in a coding that needs no memory; raw where that cannot hold it."""
-    if coding in _ENCODERS and (data := _ENCODERS[coding](constant)) is not None:
+    data = None
+    if coding in _ENCODERS:
+        data = _ENCODERS[coding](constant)
+    elif coding == Coding.SPARSE_COLUMNS and skipped is not None:
+        data = sparse.encode_columns(constant, skipped)
+    if data is not None:
         return _Option(coding, data)
     return _Option(Coding.RAW, constant.astype(constant.dtype.newbyteorder("<")).tobytes())
 

@@ -28,6 +28,7 @@ _WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
     Coding.CTX: context.decode,
     Coding.SPARSE: sparse.decode,
     Coding.PACKED: codebook.decode,
+    Coding.SPARSE_COLUMNS: sparse.decode_columns,
 }
 _INT32 = (Coding.NARROW, Coding.FOLDED, Coding.MANTISSA)
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from hardtack_runtime.masking import view
-from hardtack_runtime.program import Conv2D, DepthwiseConv2D, FullyConnected, Op, Program
+from hardtack_runtime.program import (
+    Add,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    MaxPool2D,
+    Op,
+    Program,
+    Tensor,
+    Transpose,
+)
 
 _WEIGHTS = 1
 """The field of an operator that names its weights."""
@@ -37,6 +47,39 @@ def not_in_place(program: Program) -> set[int]:
         for field, tensor in enumerate(op.tensors()[: len(op.tensors()) - len(op.planes())])
         if field != _WEIGHTS or not _reads_in_place(program, op)
     }
+
+
+def not_by_columns(program: Program) -> set[int]:
+    """Return the weights that are not only those of fully_connected."""
+    return {op.weights for op in program.ops if isinstance(op, Conv2D)}
+
+
+def skipped_codes(program: Program) -> dict[int, int]:
+    """Return the input code that is frequent, by weights of fully_connected of one row.
+
+    It is the code of 0 behind a Relu: the operator before clamps to it.
+    """
+    found, zeros = dict[int, int](), dict[int, int | None]()
+    for op in program.ops:
+        tensors = program.tensors
+        if (
+            isinstance(op, FullyConnected)
+            and tensors[op.input].elements == tensors[op.weights].dims[3]
+        ):
+            zero = zeros.get(tensors[op.input].offset)
+            if zero is not None and not tensors[op.input].is_constant:
+                found[op.weights] = zero
+        written = tensors[op.output]  # type: ignore[attr-defined]
+        zeros[written.offset] = _code_of_relu(op, zeros, tensors)
+    return found
+
+
+def _code_of_relu(op: Op, zeros: Mapping[int, int | None], tensors: Sequence[Tensor]) -> int | None:
+    """Return the code that an operator gives for all that is not positive, or None."""
+    if type(op) in (MaxPool2D, Transpose):  # of some codes one, and the order of codes
+        return zeros.get(tensors[op.tensors()[0]].offset)
+    is_relu = isinstance(op, Conv2D | FullyConnected | Add) and op.act_min == op.out_zero
+    return op.out_zero if is_relu else None  # type: ignore[attr-defined]
 
 
 def high_planes(program: Program) -> set[int]:

@@ -38,8 +38,9 @@ typedef enum ht_coding {
     HT_FOLDED = 7,
     HT_SPARSE = 8,
     HT_PACKED = 9,
-    HT_IN_PLACE_END = 10, /* the two before are used where they lie */
-    HT_MANTISSA = 10
+    HT_SPARSE_COLUMNS = 10,
+    HT_IN_PLACE_END = 11, /* those from HT_SPARSE on are used where they lie */
+    HT_MANTISSA = 11
 } ht_coding;
 
 typedef struct ht_span {

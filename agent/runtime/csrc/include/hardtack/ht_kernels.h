@@ -61,6 +61,10 @@ ht_conv_2d_kernel ht_conv_2d_sparse_s8;
 /* The same, weights being coded as packed. */
 ht_conv_2d_kernel ht_conv_2d_packed_s8;
 
+/* The same of windows of one tap without padding, the pixels of an image one high: a
+ * fully_connected; weights being coded as sparse-columns. */
+ht_conv_2d_kernel ht_fully_connected_columns_s8;
+
 /* As conv_2d, output channel o reading only input channel o / (O / C).
  *
  * weights int8 [KH][KW][O] */
