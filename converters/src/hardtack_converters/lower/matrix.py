@@ -48,7 +48,7 @@ class Filter:
     @property
     def is_wide(self) -> bool:
         """True if there are codes beyond int8: codes = low + 256 * high."""
-        return bool(np.abs(self.codes).max(initial=0) > 128)
+        return bool(self.codes.max(initial=0) > 127 or self.codes.min(initial=0) < -128)
 
     @property
     def low(self) -> IntArray:
