@@ -183,16 +183,16 @@ def split_bundle() -> bytes:
     from hardtack_runtime.interpreter import Interpreter
 
     b = Builder(11)
-    x, y, z = b.place(1, 3, 3, 4), b.place(1, 3, 3, 40), b.place(1, 1, 1, 20)
-    scores = b.place(1, 1, 1, 50)
-    conv = p.Conv2D(x, b.weights(40, 3, 3, 4), *b.requantise(40), y, 1, 1, 1, 1, 1, 1, -3, 4,
+    x, y, z = b.place(1, 3, 5, 4), b.place(1, 2, 4, 34), b.place(1, 1, 1, 8)
+    scores = b.place(1, 1, 1, 40)
+    conv = p.Conv2D(x, b.weights(34, 2, 2, 4), *b.requantise(34), y, 1, 1, 1, 1, 0, 0, -3, 4,
                     -128, 127)  # fmt: skip
-    dense = p.FullyConnected(y, b.weights(20, 360), *b.requantise(20), z, -20, -20, 127)
-    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (20, 360))):
+    dense = p.FullyConnected(y, b.weights(8, 272), *b.requantise(8), z, -20, -20, 127)
+    for op, shape in ((conv, (34, 2, 2, 4)), (dense, (8, 272))):
         plane = b.weights(*shape, kept=0.03)
         b.ops.append(replace(op, high=plane))
-    columns = b.weights(50, 20, kept=0.2)
-    b.ops.append(p.FullyConnected(z, columns, *b.requantise(50), scores, 0, -128, 127))
+    columns = b.weights(40, 8, kept=0.2)
+    b.ops.append(p.FullyConnected(z, columns, *b.requantise(40), scores, 0, -128, 127))
     program = b.program(x, scores)
     golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
     return pack(

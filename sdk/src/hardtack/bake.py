@@ -166,8 +166,8 @@ def largest_bundle(config: Deployment, converted: Converted) -> bytes:
     bundles: list[bytes] = [
         pack_model(
             converted, key, hardware=target.hardware, ram=target.ram,
-            flash=size_limit(config, target), smallest=target.pack == "smallest",
-            in_place=target.in_place,
+            flash=size_limit(config, target),
+            smallest=target.pack == "smallest", in_place=target.in_place,
         )
         for target in config.target
     ]  # fmt: skip
