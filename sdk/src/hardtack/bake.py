@@ -153,6 +153,7 @@ def conversion_options(config: Deployment, base: Path) -> Options:
         calibration_limit=calibrate.max if calibrate else 512,
         method=config.quantize.method,
         percentile=config.quantize.percentile,
+        multiplier_bits=config.quantize.multiplier_bits,
         compress=config.compress,
         max_drop=config.gates.max_drop,
         pack=lambda converted: largest_bundle(config, converted),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardtack_runtime.packing import Coding
-from tests.golden.make import ctx_bundle, golden_bundle, split_bundle
+from tests.golden.make import ctx_bundle, golden_bundle, packed_bundle, split_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 
@@ -24,6 +24,7 @@ def sparse_bundle() -> bytes:
         ("12", golden_bundle, "8000"),
         ("7", ctx_bundle, "8000"),
         ("7", sparse_bundle, "4000"),
+        ("7", packed_bundle, "4000"),
         ("7", split_bundle, "4000"),
     ],
 )

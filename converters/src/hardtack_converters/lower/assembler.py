@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.fixed_point import round_half_away
+from hardtack_converters.fixed_point import MANTISSA_BITS, round_half_away
 from hardtack_converters.lower.order import (
     Order,
     digits,
@@ -72,6 +72,7 @@ class Assembler:
         roots: Per tensor, the tensor whose buffer it shares (itself if it owns one).
         activations: What each graph value became.
         absorbed: Nodes computed inside an operator before them.
+        multiplier_bits: Of the multipliers of weights.
     """
 
     tensors: list[Tensor] = field(default_factory=list)
@@ -80,6 +81,7 @@ class Assembler:
     layers: list[str] = field(default_factory=list)
     activations: dict[ir.Value, Activation] = field(default_factory=dict)
     absorbed: set[ir.Node] = field(default_factory=set)
+    multiplier_bits: int = MANTISSA_BITS
 
     def arena(self, name: str, dims: Dims) -> int:
         """Add an activation tensor."""
