@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hardtack_converters.training.average import Average
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
@@ -28,6 +29,8 @@ FASTEST = 1.12
 """Growth of the rate per epoch in a long training: units that die of a jump do not come back."""
 REACH = 300.0
 """Growth of the rate that half of the epochs must allow, be they few."""
+AHEAD = 2.0
+"""Epochs by which the steering looks ahead."""
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
 then, and a model that has seen the samples held out before has forgotten them."""
@@ -69,6 +72,7 @@ class Course:
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
         self.pruning = self._pruning(model)
+        self.average = Average(self.module, options.average) if options.average else None
 
     def _pruning(self, model: ir.Model) -> Pruning | None:
         settings = self.options.prune
@@ -93,6 +97,8 @@ class Course:
         if not (numbers and math.isfinite(sum(losses))):
             self.healthy = False
             return
+        if self.average is not None:
+            self.average.swap()
         nonzero = sum(int(np.count_nonzero(codes)) for codes in self.module.weight_codes())
         self.module.write_back()
         epoch = Epoch(
@@ -103,10 +109,22 @@ class Course:
         size = self.options.size
         if (size is None or epoch.bytes <= size) and self._is_best(epoch):
             self.best = epoch, copy.deepcopy(self.module.state_dict())
+        if self.average is not None:
+            self.average.swap()
         if size is not None:
-            # Squared: much of a small bundle is not weights, and no rate makes it smaller.
-            fastest = fastest_growth(self.options.epochs)
-            self.rate *= min(fastest, max(1 / fastest, (epoch.bytes / (AIM * size)) ** 2))
+            self.rate *= self._growth(AIM * size)
+
+    def _growth(self, aim: float) -> float:
+        """Return what the rate is multiplied with, by where the bytes are going.
+
+        A rate goes on to work for epochs: what they have fallen by, they will fall by again.
+        """
+        now = self.epochs[-1].bytes
+        before = self.epochs[-2].bytes if len(self.epochs) > 1 else now
+        fastest = fastest_growth(self.options.epochs)
+        expected = now * (now / before) ** AHEAD
+        # Squared: much of a small bundle is not weights, and no rate makes it smaller.
+        return min(fastest, max(1 / fastest, (expected / aim) ** 2))
 
     def _is_best(self, epoch: Epoch) -> bool:
         if self.pruning is not None and not self.pruning.keeps(epoch):
@@ -148,6 +166,8 @@ class Course:
         self.optimizer.zero_grad()
         (loss + self.rate * min(1.0, share / self.options.ramp) * bits).backward()
         self.optimizer.step()
+        if self.average is not None:
+            self.average.follow()
         return float(loss.detach())
 
     def listen(self, teacher: ir.Model) -> None:

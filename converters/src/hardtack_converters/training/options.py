@@ -26,6 +26,8 @@ class TrainOptions:
             weights in fewer units.
         lr: First learning rate of Adam, on weights in units of their spread.
         batch: Samples per step.
+        average: What is judged and kept is a moving average of the weights, that keeps this share
+            of itself at each step, 0..1; 0: the weights as they are.
         teacher: Share of the loss that follows the soft answers of a teacher, 0..1.
         temperature: Of those answers.
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
@@ -42,6 +44,7 @@ class TrainOptions:
     structure: float = 1.0
     lr: float = 0.02
     batch: int = 128
+    average: float = 0.0
     teacher: float = 0.0
     temperature: float = 4.0
     held_out: int = 5000
