@@ -87,6 +87,7 @@ def train_model(
         train, model, samples, classes,
         TrainOptions(
             epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
+            average=wanted.average,
             teacher=wanted.teacher, temperature=wanted.temperature, shift=wanted.shift,
             seed=wanted.seed, prune=wanted.prune,
         ),

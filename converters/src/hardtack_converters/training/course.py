@@ -121,7 +121,7 @@ class Course:
         """
         now = self.epochs[-1].bytes
         before = self.epochs[-2].bytes if len(self.epochs) > 1 else now
-        fastest = fastest_growth(self.options.epochs)
+        fastest = self.options.growth or fastest_growth(self.options.epochs)
         expected = now * (now / before) ** AHEAD
         # Squared: much of a small bundle is not weights, and no rate makes it smaller.
         return min(fastest, max(1 / fastest, (expected / aim) ** 2))
@@ -157,7 +157,8 @@ class Course:
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * self.options.lr * max(SMALLEST_LR, cosine)
-        answers = self.module.logits(self._moved(self.samples[chosen]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.half):
+            answers = self.module.logits(self._moved(self.samples[chosen])).float()
         loss = functional.cross_entropy(answers, self.classes[chosen])
         if self.soft is not None:
             loss = (1 - self.options.teacher) * loss + self._follow(self.soft[chosen], answers)
