@@ -25,7 +25,7 @@ import onnx_ir as ir
 
 from benchmarks.cifar10 import cifar10
 from benchmarks.harness import DATA, Report, run
-from hardtack_converters.compress.settings import Equalise, Pass, Prune, Round, Share
+from hardtack_converters.compress.settings import Pass, Prune, Round, Share
 from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
@@ -56,6 +56,7 @@ class Samples:
     y: npt.NDArray[np.int64]
 
     def part(self, first: int | None, last: int | None) -> Samples:
+        """Return those from one place to another."""
         return Samples(self.x[first:last], self.y[first:last])
 
 
@@ -104,8 +105,8 @@ def pictures() -> tuple[Samples, Samples, Samples]:
 
 SUBJECTS = {
     "kws": Subject(
-        "mlperf_tiny/kws_ref_model_float32.tflite", (9_500, 8_000, 6_800, 5_800),
-        {"epochs": 60, "lr": 0.01, "batch": 64, "rate": 3e-5, "growth": 1.12}, kws,
+        "mlperf_tiny/kws_ref_model_float32.tflite", (9_000, 7_400, 6_200, 5_200),
+        {"epochs": 50, "lr": 0.01, "batch": 64, "rate": 3e-5, "growth": 1.12}, kws,
     ),
     "resnet": Subject(
         "mlperf_tiny/pretrainedResnet.tflite", (50_000, 36_000, 26_000, 20_000),

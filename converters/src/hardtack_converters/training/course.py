@@ -33,7 +33,12 @@ AHEAD = 2.0
 """Epochs by which the steering looks ahead."""
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
-then, and a model that has seen the samples held out before has forgotten them."""
+then, and a model that has seen the samples held out before has forgotten them. From then on, too,
+what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate."""
+SETTLED = 0.15
+"""Of the rate, from then on."""
+GROWING = 0.94
+"""Share of the size that is steered to before: weights that are free of the rate take more bits."""
 JUDGED_AT_ONCE = 500
 
 
@@ -92,6 +97,10 @@ class Course:
         share = 0.0 if self.pruning is None else self.pruning.share_after(self.epochs)
         if self.pruning is not None:
             self.pruning.zero(share)
+        if self._settles and len(self.epochs) == self._late:
+            self.rate *= SETTLED
+            for grid in self.module.all_grids():
+                grid.mask *= grid.codes().detach() != 0
         losses = [self._step(chosen, at) for at, chosen in enumerate(self._batches())]
         numbers = all(bool(torch.isfinite(p).all()) for p in self.module.parameters())
         if not (numbers and math.isfinite(sum(losses))):
@@ -112,7 +121,16 @@ class Course:
         if self.average is not None:
             self.average.swap()
         if size is not None:
-            self.rate *= self._growth(AIM * size)
+            still = self._settles and len(self.epochs) < self._late
+            self.rate *= self._growth((GROWING if still else AIM) * size)
+
+    @property
+    def _late(self) -> int:
+        return int(LATE * self.options.epochs)
+
+    @property
+    def _settles(self) -> bool:
+        return self.options.size is not None and self.pruning is None
 
     def _growth(self, aim: float) -> float:
         """Return what the rate is multiplied with, by where the bytes are going.
@@ -122,7 +140,7 @@ class Course:
         now = self.epochs[-1].bytes
         before = self.epochs[-2].bytes if len(self.epochs) > 1 else now
         fastest = self.options.growth or fastest_growth(self.options.epochs)
-        expected = now * (now / before) ** AHEAD
+        expected = now * float((now / before) ** AHEAD)
         # Squared: much of a small bundle is not weights, and no rate makes it smaller.
         return min(fastest, max(1 / fastest, (expected / aim) ** 2))
 
@@ -132,7 +150,7 @@ class Course:
         return self.best is None or self._merit(epoch) >= self._merit(self.best[0])
 
     def _merit(self, epoch: Epoch) -> tuple[float, bool, float]:
-        return epoch.pruned, epoch.number > LATE * self.options.epochs, -epoch.error
+        return epoch.pruned, epoch.number > self._late, -epoch.error
 
     def _batches(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.samples), generator=self.random)

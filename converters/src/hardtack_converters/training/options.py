@@ -22,8 +22,8 @@ class TrainOptions:
         size: Bytes that `Sizer` may count; None leaves `rate` as it is.
         rate: Loss per bit of weights; with a size, where the steering begins.
         ramp: Share of the epochs over which the rate comes into force, from nothing.
-        growth: What the rate may be multiplied with after an epoch; None: little in a long training,
-            more in a short one, which begins as far from where it ends.
+        growth: What the rate may be multiplied with after an epoch; None: little in a long
+            training, more in a short one, which begins as far from where it ends.
         structure: Codes that a unit and an input of a layer count for: more of it gathers the
             weights in fewer units.
         lr: First learning rate of Adam, on weights in units of their spread.
