@@ -265,7 +265,13 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
         )  # fmt: skip
         sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]
         done = train(
-            model, normalised(images), labels, wanted, sizer, teacher=teacher, progress=told
+            model,
+            normalised(images),
+            labels,
+            wanted,
+            sizer,
+            teachers=(teacher,) if teacher else (),
+            progress=told,
         )
         file, bundle = ir.to_proto(done.model).SerializeToString(), b""
         if phase.size:

@@ -187,7 +187,7 @@ def by_training(name: str, subject: Subject, train: Samples, choice: Samples) ->
         )
         done = train_net(
             model, np.concatenate([train.x, choice.x]), np.concatenate([train.y, choice.y]),
-            wanted, bundle_sizer(options), teacher=float_net,
+            wanted, bundle_sizer(options), teachers=[float_net],
             progress=lambda epoch, _: print(name, epoch, flush=True),
         )  # fmt: skip
         file = ir.to_proto(done.model).SerializeToString()

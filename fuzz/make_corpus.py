@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from hardtack_runtime import huffman
-from tests.golden.make import every_op_program, golden_bundle, manifest_for
+from hardtack_runtime.packing import Coding
+from tests.golden.make import every_op_program, golden_bundle, manifest_for, split_bundle
 
 
 def bundles() -> dict[str, bytes]:
@@ -22,6 +23,8 @@ def bundles() -> dict[str, bytes]:
     return {
         "every_op": golden_bundle(),
         "smallest": golden_bundle(smallest=True),
+        "split": split_bundle(),
+        "sparse": golden_bundle(coding=Coding.SPARSE),
         "no_golden": pack(whole, manifest_for(whole), key=None),
         "empty": pack(empty, manifest_for(empty), key=None),
     }
@@ -34,7 +37,7 @@ def _counted(table: bytes) -> bytes:
 def streams() -> dict[str, bytes]:
     """Return Huffman inputs in the layout of `exercise_huffman`."""
     made = {}
-    for count in (1, 50, 5000):
+    for count in (1, 50, 5000, 30_000):
         rng = np.random.default_rng(count)
         codes = np.rint(rng.laplace(0, 9, count)).clip(-127, 127).astype(np.int8)
         table = huffman.build_table(np.bincount(codes.astype(np.int64) + 128, minlength=256))

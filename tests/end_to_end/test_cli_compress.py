@@ -49,3 +49,43 @@ def test_a_layer_that_is_not_there_is_an_error(cli: CommandLine, project: Path) 
     said = cli.run("convert").refused("HT110", 2)
     assert "layers" in said
     assert written(project) == []
+
+
+OUTLIERS = '\n[[compress]]\npass = "outliers"\nshare = "2 %"\nmax_drop = "5 %"\n'
+
+
+def test_outliers_get_a_high_byte(cli: CommandLine, project: Path) -> None:
+    plain = cli.works("convert", "--json").document
+    ask(project, OUTLIERS)
+    document = cli.works("convert", "--json").document
+    (row,) = document["compress"]
+    assert row["bytes"]["after"] > row["bytes"]["before"] == plain["bundles"][0]["bytes"]
+    assert document["bundles"][0]["bytes"] == row["bytes"]["after"]
+    out = cli.works("convert").out
+    assert "layers reach beyond int8" in out
+
+
+def test_weights_are_used_where_they_lie_when_that_is_asked(
+    cli: CommandLine, project: Path
+) -> None:
+    ask(project, PRUNE.replace("10 %", "70 %") + 'max_drop = "100 %"\n')
+    text = (project / "deploy.toml").read_text().replace('max_drop = "1.0 %"', "")
+    (project / "deploy.toml").write_text(text)
+    bundle = cli.works("convert", "--json").document["bundles"][0]
+    (project / "deploy.toml").write_text(
+        text.replace('hardware = "linux"', 'hardware = "linux"\nin_place = "always"')
+    )
+    sparse = cli.works("convert", "--json").document["bundles"][0]
+    assert sparse["unpacked_bytes"] < bundle["unpacked_bytes"]
+    shown = cli.works("inspect", sparse["path"], "--json").document["operators"]
+    assert "sparse" in {row["weights"] for row in shown}
+    assert "sparse" in cli.works("inspect", sparse["path"]).out
+
+
+def test_a_wrong_place_for_weights_is_an_error(cli: CommandLine, project: Path) -> None:
+    text = (project / "deploy.toml").read_text()
+    (project / "deploy.toml").write_text(
+        text.replace('hardware = "linux"', 'hardware = "linux"\nin_place = "sometimes"')
+    )
+    assert "in_place" in cli.run("convert").refused("HT104", 2)
+    assert written(project) == []

@@ -114,3 +114,49 @@ def test_one_std_for_each_channel_cannot_be_trained(project: Path, cli: CommandL
     change(project, "std = [6.017, 5.0]", "std = 6.017")
     change(project, 'y = "y" }\nsize', 'y = "labels" }\nsize')
     assert "has no array 'labels'" in cli.run("train").refused("HT221", 3)
+
+
+def test_assistants_are_trained_first_and_kept_for_the_next_size(
+    project: Path, cli: CommandLine
+) -> None:
+    append(project, TABLE.replace("epochs = 20", "epochs = 3").replace("3600 B", "30 KB"))
+    for name in ("large", "larger", "medium"):
+        shutil.copy(project / "digits.onnx", project / f"{name}.onnx")
+    append(project, 'teacher = 0.5\nteachers = ["large.onnx", "larger.onnx"]\n')
+    append(project, 'teacher_weights = [1, 2]\nassistants = ["medium.onnx"]\n')
+    assert "assistant  1: epoch" in cli.works("train").out
+    assert {"trained.assistant-1.onnx", "trained.onnx"} < set(written(project))
+    assert not list(project.glob("*.checkpoint"))
+    before = (project / "trained.assistant-1.onnx").read_bytes()
+    change(project, 'size = "30 KB"', 'size = "40 KB"')
+    document = cli.works("train", "--json").document
+    assert document["assistants"] == [None]
+    assert not document["resumed"]
+    anew = cli.works("train", "--restart", "--json").document
+    assert anew["assistants"][0]["number"] <= 3
+    assert (project / "trained.assistant-1.onnx").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ('teachers = ["digits.onnx"]', "teachers need `teacher`"),
+        ('teacher = 0.5\nassistants = ["digits.onnx"]', "assistants need teachers"),
+        (
+            'teacher = 0.5\nteachers = ["digits.onnx"]\nteacher_weights = [1, 2]',
+            "as many as teachers",
+        ),
+    ],
+    ids=["no share", "no teachers", "weights"],
+)
+def test_teachers_that_make_no_sense_are_refused(
+    project: Path, cli: CommandLine, lines: str, why: str
+) -> None:
+    append(project, TABLE + lines + "\n")
+    assert why in cli.run("train").refused("HT104", 2)
+
+
+def test_a_teacher_that_is_not_there_is_named(project: Path, cli: CommandLine) -> None:
+    append(project, TABLE + 'teacher = 0.5\nteachers = ["absent.onnx"]\n')
+    assert "absent.onnx" in cli.run("train").refused("HT201", 3)
+    assert written(project) == []

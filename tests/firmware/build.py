@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from hardtack_runtime import csrc_dir
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.operator_table import table_source
+from hardtack_runtime.packing import Coding
 from tests.digit_bundles import KEY
 
 ROOT = Path(__file__).parents[2]
@@ -95,10 +96,10 @@ def settings_for(needs: Needs, way: Way) -> tuple[str, ...]:
     return (f"POOL_SIZE={pool}", f"UNPACKED_SIZE={region}")
 
 
-def operators_file(name: str, opcodes: Iterable[int]) -> Path:
+def operators_file(name: str, opcodes: Iterable[int], codings: Collection[Coding] = ()) -> Path:
     """Write a table of operators; firmware built with it is told by the name."""
     path = ROOT / "build" / f"{name}.c"
-    source = table_source(opcodes)
+    source = table_source(opcodes, codings)
     if not path.exists() or path.read_text() != source:
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)

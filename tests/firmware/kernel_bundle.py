@@ -8,6 +8,7 @@ channels, windows beside the image, more taps than are gathered at a time, few o
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from hardtack_runtime import program as p
 from hardtack_runtime.bundle import pack
 from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.packing import Coding
+from hardtack_runtime.usage import skipped_codes
 from tests.digit_bundles import KEY
 from tests.golden.make import Q30, Builder, manifest_for
 
@@ -44,6 +47,30 @@ class KernelBuilder(Builder):
         """Add weights, -128 among them; a few tensors hold nothing else."""
         low, high = CODES[2 if self.pick(0, 9) == 0 else 0]
         return self.constant(self.rng.integers(low, high, shape).astype(np.int8))
+
+    def thin(self, kept: float) -> None:
+        """Keep a share of the weights that can be sparse."""
+        for op in self.ops:
+            if type(op) in (p.Conv2D, p.FullyConnected):
+                weights = self.tensors[op.weights].data  # type: ignore[attr-defined]
+                assert weights is not None
+                weights[self.rng.random(weights.shape) >= kept] = 0
+
+    def split(self, share: float) -> None:
+        """Give weights that can have one a high plane, a share of it not 0."""
+        for index, op in enumerate(self.ops):
+            if not isinstance(op, p.Conv2D | p.FullyConnected) or op.high is not None:
+                continue
+            dims, source = self.tensors[op.weights].dims, self.tensors[op.input].dims
+            grouped = isinstance(op, p.Conv2D) and dims[3] != source[3]
+            single = isinstance(op, p.Conv2D) and dims[0] == 1
+            if isinstance(op, p.DepthwiseConv2D) or grouped or single:
+                continue
+            taps = int(np.prod(dims)) // self.tensors[op.bias].elements
+            most = min(128, int(40_000 / (share * taps + 1)))
+            plane = self.rng.integers(-most, max(most, 1), dims).astype(np.int8)
+            plane[self.rng.random(dims) >= share] = 0
+            self.ops[index] = replace(op, high=self.constant(plane))
 
     def stage(self, channels: int, taps: int) -> tuple[int, int, int]:
         """Add bias, multipliers and shifts, mostly such that outputs are not all at a bound."""
@@ -101,6 +128,20 @@ class KernelBuilder(Builder):
                              *self.bounds())
         )  # fmt: skip
 
+    def behind_relu(self) -> None:
+        """Add two fully_connected of one row, of which the first clamps to the code of zero."""
+        hidden, outputs = self.pick(1, 300), self.pick(1, 300)
+        between = self.at(ROOM, 1, 1, 1, hidden)
+        zero = self.pick(-128, 0)
+        self.ops.append(p.FullyConnected(
+            self.at(0, 1, 1, 1, 20), self.codes(hidden, 20), *self.stage(hidden, 20), between,
+            zero, zero, 127,
+        ))  # fmt: skip
+        self.ops.append(p.FullyConnected(
+            between, self.codes(outputs, hidden), *self.stage(outputs, hidden),
+            self.at(ROOM + 512, 1, 1, 1, outputs), *self.bounds(),
+        ))  # fmt: skip
+
     def pool(self) -> None:
         """Add max_pool_2d or average_pool_2d."""
         h, w, c = self.pick(1, 8), self.pick(1, 8), self.pick(1, 60)
@@ -138,8 +179,25 @@ class KernelBuilder(Builder):
                                   self.pick(Q30, 2**31 - 1), self.pick(18, 22), -248))  # fmt: skip
 
 
-def kernel_program(seed: int, rounds: int) -> p.Program:
-    """Return a program of `rounds` times nine operators."""
+def split_program(seed: int, share: float) -> p.Program:
+    """Return random conv_2d and fully_connected whose weights have a high plane."""
+    b = KernelBuilder(seed)
+    for _ in range(4):
+        b.convolution(depthwise=False)
+        b.dense()
+    b.split(share)
+    return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
+
+
+def kernel_program(seed: int, rounds: int, kept: float = 1.0, high: float = 0.0) -> p.Program:
+    """Return a program of `rounds` times nine operators.
+
+    Args:
+        seed: Of everything random.
+        rounds: As above.
+        kept: Share of weights that are not 0.
+        high: Share of weights that have a high byte.
+    """
     b = KernelBuilder(seed)
     for _ in range(rounds):
         for _ in range(2):
@@ -149,14 +207,27 @@ def kernel_program(seed: int, rounds: int) -> p.Program:
         b.pool()
         b.elementwise()
         b.reduction()
+    if kept < 1:
+        b.behind_relu()
+        b.behind_relu()
+    b.thin(kept)
+    if high > 0:
+        b.split(high)
     return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
 @functools.cache
-def kernel_bundle(seed: int, rounds: int) -> tuple[bytes, p.Program]:
-    """Return a bundle of random operators with vectors of random and of extreme inputs."""
-    program = kernel_program(seed, rounds)
+def kernel_bundle(seed: int, rounds: int, weights: str = "unpacked") -> tuple[bytes, p.Program]:
+    """Return a bundle of random operators with vectors of random and of extreme inputs.
+
+    Weights are `unpacked`, or where they can be `sparse` or `split` into two planes.
+    """
+    sparse = weights == "sparse"
+    program = kernel_program(seed, rounds, 0.4 if sparse else 1.0, 0.1 if weights == "split" else 0)
+    codings = dict.fromkeys(range(len(program.tensors)), Coding.SPARSE) if sparse else {}
+    codings |= dict.fromkeys(skipped_codes(program) if sparse else (), Coding.SPARSE_COLUMNS)
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
     extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]
     golden = record(interpreter, seeds=(1, 2), samples=extremes)
-    return pack(program, manifest_for(program), key=KEY, golden=golden), program
+    data = pack(program, manifest_for(program), key=KEY, golden=golden, codings=codings)
+    return data, program

@@ -8,6 +8,7 @@ structure and not trust, refuses the malformed ones alike and opens those that w
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from hardtack_runtime import program as p
 from hardtack_runtime.bundle import PAYLOAD_OFFSET, pack
 from hardtack_runtime.manifest import Manifest, PortSpec
+from hardtack_runtime.packing import Coding
 from hardtack_runtime.signing import SigningKey
 
 HERE = Path(__file__).parent
@@ -128,7 +130,7 @@ def manifest_for(program: p.Program) -> Manifest:
     return Manifest(name="golden", version="1.2.3", inputs=ports[0], outputs=ports[1])
 
 
-def golden_bundle(*, smallest: bool = False) -> bytes:
+def golden_bundle(*, smallest: bool = False, coding: Coding | None = None) -> bytes:
     """Return the bundle of `every_op_program`, with vectors recorded by the C runtime."""
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
@@ -136,7 +138,10 @@ def golden_bundle(*, smallest: bool = False) -> bytes:
     program = every_op_program()
     bare = pack(program, manifest_for(program), key=KEY)
     golden = record(Interpreter(bare), seeds=(1, 2, 3))
-    return pack(program, manifest_for(program), key=KEY, golden=golden, smallest=smallest)
+    every = {} if coding is None else dict.fromkeys(range(len(program.tensors)), coding)
+    return pack(
+        program, manifest_for(program), key=KEY, golden=golden, smallest=smallest, codings=every
+    )
 
 
 def ctx_bundle() -> bytes:
@@ -147,6 +152,46 @@ def ctx_bundle() -> bytes:
     b.ops.append(p.FullyConnected(x, weights, *b.requantise(12), y, 0, -128, 127))
     program = b.program(x, y)
     return pack(program, manifest_for(program), key=KEY, smallest=True)
+
+
+def four_streams_bundle() -> bytes:
+    """Return the bundle of a layer of so many non-zeros that gap-huff has four streams."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    b = Builder(11)
+    x, y, z = b.place(1, 1, 1, 250), b.place(1, 1, 1, 100), b.place(1, 1, 1, 10)
+    weights = b.weights(100, 250, kept=0.2)
+    b.ops.append(p.FullyConnected(x, weights, *b.requantise(100), y, 0, -128, 127))
+    b.ops.append(p.FullyConnected(y, b.weights(10, 100), *b.requantise(10), z, 0, -128, 127))
+    program = b.program(x, z)
+    bare = pack(program, manifest_for(program), key=KEY)
+    golden = record(Interpreter(bare), seeds=(1,))
+    return pack(program, manifest_for(program), key=KEY, golden=golden)
+
+
+def split_bundle() -> bytes:
+    """Return the bundle of two layers whose weights have a high plane, and of one by columns."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    b = Builder(11)
+    x, y, z = b.place(1, 5, 5, 4), b.place(1, 5, 5, 40), b.place(1, 1, 1, 60)
+    scores = b.place(1, 1, 1, 50)
+    conv = p.Conv2D(x, b.weights(40, 3, 3, 4), *b.requantise(40), y, 1, 1, 1, 1, 1, 1, -3, 4,
+                    -128, 127)  # fmt: skip
+    dense = p.FullyConnected(y, b.weights(60, 1000), *b.requantise(60), z, -20, -20, 127)
+    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (60, 1000))):
+        plane = b.weights(*shape, kept=0.03)
+        b.ops.append(replace(op, high=plane))
+    columns = b.weights(50, 60, kept=0.2)
+    b.ops.append(p.FullyConnected(z, columns, *b.requantise(50), scores, 0, -128, 127))
+    program = b.program(x, scores)
+    golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
+    return pack(
+        program, manifest_for(program), key=KEY, golden=golden,
+        codings={columns: Coding.SPARSE_COLUMNS},
+    )  # fmt: skip
 
 
 def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:
@@ -176,6 +221,10 @@ def main() -> None:
     good = golden_bundle()
     (HERE / "good" / "every_op.htb").write_bytes(good)
     (HERE / "good" / "every_op_smallest.htb").write_bytes(golden_bundle(smallest=True))
+    (HERE / "good" / "four_streams.htb").write_bytes(four_streams_bundle())
+    sparse = golden_bundle(coding=Coding.SPARSE)
+    (HERE / "good" / "every_op_sparse.htb").write_bytes(sparse)
+    (HERE / "good" / "split.htb").write_bytes(split_bundle())
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

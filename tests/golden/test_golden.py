@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hardtack_runtime.bundle import unpack, verify
 from hardtack_runtime.errors import HardtackError
 from hardtack_runtime.golden import replay
+from hardtack_runtime.huffman import STREAMS_FROM
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.signing import Keyring
-from tests.golden.make import KEY, bad_bundles, golden_bundle
+from tests.golden.make import KEY, bad_bundles, four_streams_bundle, golden_bundle
 
 HERE = Path(__file__).parent
 KEYS = Keyring([KEY.verify_key])
@@ -22,6 +24,15 @@ CODES = json.loads((HERE / "bad" / "codes.json").read_text())
 
 def test_the_good_bundle_is_made_again_byte_by_byte() -> None:
     assert golden_bundle() == (HERE / "good" / "every_op.htb").read_bytes()
+
+
+def test_four_streams_of_gaps_are_made_again_byte_by_byte() -> None:
+    made = four_streams_bundle()
+    assert made == (HERE / "good" / "four_streams.htb").read_bytes()
+    content = unpack(made)
+    assert Coding.GAP_HUFF in {stored.coding for stored in content.stored}
+    weights = [t.data for t in content.program.tensors if t.data is not None]
+    assert max(map(np.count_nonzero, weights)) >= STREAMS_FROM
 
 
 def test_the_bad_bundles_are_made_again_byte_by_byte() -> None:

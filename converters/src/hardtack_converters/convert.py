@@ -23,6 +23,7 @@ from hardtack_converters.passes.fold_normalisation import (
     fold_normalisation,
 )
 from hardtack_converters.passes.strip_softmax import strip_softmax
+from hardtack_converters.placing import InPlace, place_weights
 from hardtack_converters.quantize import quantize, quantized_values
 from hardtack_converters.ranges import Range
 from hardtack_converters.report import LayerRow, PassRow, layer_rows
@@ -223,6 +224,7 @@ def pack_model(
     ram: int | None = None,
     flash: int | None = None,
     smallest: bool = False,
+    in_place: InPlace = "auto",
 ) -> bytes:
     """Write the signed bundle of a converted model, golden vectors recorded here.
 
@@ -236,11 +238,12 @@ def pack_model(
         flash: Bytes the device has for the bundle; None: as much as it takes. A Linux device
             always unpacks at start, so for it there is no choice.
         smallest: Code weights by ctx where that is smaller; it is slow to unpack.
+        in_place: Which weights are sparse and used where they lie; by `auto` where that is faster
+            on the hardware, and not `smallest`, or else the bundle would be above `flash`.
     """
-    from hardtack_runtime.bundle import pack, unpack
+    from hardtack_runtime.bundle import pack
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
-    from hardtack_runtime.memory import coded_tensors, raw_for_layers
 
     program, manifest = converted.program, converted.manifest
     limit = None if ram is None else max(0, ram - program.arena_size)
@@ -249,11 +252,8 @@ def pack_model(
     write = partial(
         pack, program, manifest, key=key, hardware=hardware, golden=golden, smallest=smallest
     )
-    data = write(unpack_limit=limit)
-    if limit is None or flash is None or len(data) <= flash or hardware == "linux":
-        return data
-    coded = coded_tensors(unpack(write()))
-    return min(data, write(raw=raw_for_layers(program, coded, limit)), key=len)
+    chosen: InPlace = "never" if smallest and in_place == "auto" else in_place
+    return place_weights(program, write, hardware, limit, flash, chosen)
 
 
 def check(

@@ -36,11 +36,8 @@ class Buffer:
 
 def reads_of(op: Op) -> tuple[int, ...]:
     """Return the tensors an operator reads."""
-    if isinstance(op, Concat):
-        return op.inputs
-    words = op.words()[: op.operands]
     written = written_by(op)
-    return tuple(word for word in words if word != written)
+    return tuple(tensor for tensor in op.tensors() if tensor != written)
 
 
 def written_by(op: Op) -> int:
@@ -195,4 +192,7 @@ def _renumbered(op: Op, number: dict[int, int]) -> Op:
         inputs = tuple(number[i] for i in op.inputs)
         return replace(op, output=number[op.output], inputs=inputs)
     words = op.words()
-    return type(op)(*(number[w] for w in words[: op.operands]), *words[op.operands :])
+    numbers = {index: number[words[index]] for index in range(op.operands)}
+    if op.planes():
+        numbers[len(words) - 1] = number[words[-1]]
+    return type(op)(*(numbers.get(index, word) for index, word in enumerate(words)))

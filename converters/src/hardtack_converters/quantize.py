@@ -13,13 +13,16 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.compress.outliers import share_of
 from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
     affine_grid,
     grid_step,
+    outlier_scale,
     weight_codes,
     weight_scale,
+    wide_codes,
     widened_for_bias,
 )
 from hardtack_runtime.errors import ModelImportError
@@ -180,7 +183,10 @@ def _quantize_weights(
     _refuse_unreal(node, real)
     step = grid_step(real)
     used = axis if per_channel and step is None else None
+    share = share_of(node) if used is not None else 0.0
     scale = weight_scale(real, used) if step is None else np.array([step], np.float32)
+    if share > 0:
+        scale = outlier_scale(real, axis, share)
     input_scale = grids[source][0]
     bias = query.constant(query.input_at(node, 2))
     name = node.name or str(node.outputs[0].name)
@@ -191,8 +197,9 @@ def _quantize_weights(
         width = (np.float32(input_scale) * scale).astype(np.float32)
         codes = np.rint(flat / width.astype(np.float64)).astype(np.int32)
         node.replace_input_with(2, _dequantized(graph, node, f"{name}_bias", codes, width, 0))
-    codes8 = weight_codes(real, scale, used)
-    node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", codes8, scale, axis))
+    wide = wide_codes(real, scale, axis) if share > 0 else None
+    coded = wide if wide is not None else weight_codes(real, scale, used)
+    node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", coded, scale, axis))
 
 
 def _refuse_unreal(node: ir.Node, numbers: npt.NDArray[np.floating]) -> None:

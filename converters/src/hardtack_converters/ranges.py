@@ -71,6 +71,46 @@ def weight_scale(weights: FloatArray, axis: int | None) -> FloatArray:
     return np.where(peak > 127 * SMALLEST_SCALE, peak / 127, 1).astype(np.float32)
 
 
+WIDEST = 127 + 256 * 127
+"""Largest code of a weight in two planes."""
+_MOST_OUTLIERS = 255
+"""Of one output channel: so many are sparse in any case."""
+
+
+def outlier_scale(weights: FloatArray, axis: int, share: float) -> FloatArray:
+    """Return scales at which a share of the codes, at most, is beyond -127..127, within +-WIDEST.
+
+    With j outliers, a channel's scale is its (j + 1)-th largest weight / 127, its noise
+    n scale^2 / 12 for n weights that are not 0. The numbers j that have the least sum of noise are
+    those that have, for some price, the least sum of noise and price * j, channel by channel.
+
+    Args:
+        weights: float32, finite.
+        axis: Of the output channels.
+        share: Of all weights, in (0, 1).
+
+    Returns:
+        float32 [size of axis], all > 0.
+    """
+    rows = np.abs(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1))
+    count = min(rows.shape[1], _MOST_OUTLIERS + 1)
+    largest = -np.sort(-rows, axis=1)[:, :count].astype(np.float64)
+    scales = np.maximum(largest / 127, largest[:, :1] / WIDEST)
+    noise = np.count_nonzero(rows, axis=1)[:, None] * scales**2 / 12
+    steps = np.arange(count)
+    budget = int(share * rows.size)
+
+    def outliers_at(price: float) -> npt.NDArray[np.int64]:
+        return np.asarray((noise + price * steps).argmin(axis=1))
+
+    low, high = 0.0, float(noise.max(initial=0)) + 1.0
+    for _ in range(60):
+        price = (low + high) / 2
+        low, high = (low, price) if outliers_at(price).sum() <= budget else (price, high)
+    chosen = scales[np.arange(len(rows)), outliers_at(high)]
+    return np.where(chosen > SMALLEST_SCALE, chosen, 1).astype(np.float32)
+
+
 def grid_step(weights: FloatArray) -> float | None:
     """Return the step of the grid that all weights already lie on, codes within -127..127.
 
@@ -101,11 +141,19 @@ def _fits(sizes: npt.NDArray[np.float64], step: float) -> bool:
 
 def weight_codes(weights: FloatArray, scale: FloatArray, axis: int | None) -> npt.NDArray[np.int8]:
     """Return round(weights / scale) within -127..127: dropping -128 keeps the range symmetric."""
+    return np.clip(_rounded(weights, scale, axis), -127, 127).astype(np.int8)
+
+
+def wide_codes(weights: FloatArray, scale: FloatArray, axis: int) -> npt.NDArray[np.int32]:
+    """Return round(weights / scale) within +-WIDEST, for two planes."""
+    return np.clip(_rounded(weights, scale, axis), -WIDEST, WIDEST).astype(np.int32)
+
+
+def _rounded(weights: FloatArray, scale: FloatArray, axis: int | None) -> npt.NDArray[np.float64]:
     spread = [1] * weights.ndim
     if axis is not None:
         spread[axis] = -1
-    codes = np.rint(weights.astype(np.float64) / scale.astype(np.float64).reshape(spread))
-    return np.clip(codes, -127, 127).astype(np.int8)
+    return np.rint(weights.astype(np.float64) / scale.astype(np.float64).reshape(spread))
 
 
 def widened_for_bias(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from hardtack_converters.memory import reads_of, written_by
-from hardtack_runtime.program import Conv2D, Dims, FullyConnected, Op, Program
+from hardtack_runtime.program import Conv2D, Dims, FullyConnected, Op, Program, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,17 @@ def _row(program: Program, op: Op, name: str) -> LayerRow:
         type(op).__name__,
         tuple(tensor.dims for tensor in moving),
         output.dims,
-        sum(int(tensor.data.nbytes) for tensor in reads if tensor.data is not None),
+        sum(_weight_bytes(tensors[i], i in op.planes()) for i in reads_of(op)),
         _macs(program, op, output.elements),
         sum(elements for _, elements in places),
     )
+
+
+def _weight_bytes(tensor: Tensor, is_plane: bool) -> int:
+    """Return the bytes of a constant; of a high plane those of its entries."""
+    if tensor.data is None:
+        return 0
+    return 2 * int(np.count_nonzero(tensor.data)) if is_plane else int(tensor.data.nbytes)
 
 
 def _macs(program: Program, op: Op, outputs: int) -> int:

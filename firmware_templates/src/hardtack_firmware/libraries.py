@@ -14,11 +14,11 @@ from hardtack_firmware.generate import (
     Model,
     check_models,
     keys_source,
+    used_table,
     write_generated,
 )
 from hardtack_firmware.project import Ingredients, copy_sources, copy_tree, whole_folder
 from hardtack_runtime import csrc_dir
-from hardtack_runtime.operator_table import table_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,7 @@ def _fill_arduino(folder: Path, given: Ingredients) -> None:
     copy_tree(csrc_dir() / "src", source)
     copy_tree(csrc_dir() / "include" / "hardtack", source / "hardtack")
     if given.models:
-        opcodes = set[int]().union(*(model.opcodes for model in given.models))
-        (source / OPERATORS).write_text(table_source(opcodes), encoding="utf-8")
+        (source / OPERATORS).write_text(used_table(given.models), encoding="utf-8")
     model = given.models[0] if given.models else None
     (folder / "examples" / "predict" / "model.h").write_text(model_header(model), encoding="utf-8")
 

@@ -88,7 +88,7 @@ def bake(
     for target in config.target:
         bundle = pack_model(
             converted, key, hardware=target.hardware, ram=target.ram, flash=target.flash,
-            smallest=target.pack == "smallest",
+            smallest=target.pack == "smallest", in_place=target.in_place,
         )  # fmt: skip
         content = unpack(bundle)
         header, needs = content.header, Needs.of(content)
@@ -164,7 +164,7 @@ def largest_bundle(config: Deployment, converted: Converted) -> bytes:
     bundles: list[bytes] = [
         pack_model(
             converted, key, hardware=target.hardware, ram=target.ram,
-            smallest=target.pack == "smallest",
+            smallest=target.pack == "smallest", in_place=target.in_place,
         )
         for target in config.target
     ]  # fmt: skip

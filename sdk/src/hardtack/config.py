@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 from hardtack.config_errors import first_error, syntax_error
@@ -176,7 +177,14 @@ class Train(_Strict):
     """What is kept is a moving average of the weights, with this share of itself at each step:
     0.995 suits some hundred steps per epoch."""
     teacher: float = Field(default=0.0, ge=0, le=1)
-    """Share of the loss that follows the answers of the untrained model."""
+    """Share of the loss that follows the answers of teachers; without `teachers`, of the model."""
+    teachers: list[str] = []
+    """Float models of the same input and classes; the mean of their softened answers teaches."""
+    teacher_weights: list[Annotated[float, Field(gt=0)]] = []
+    """How much each of them counts; all alike when empty."""
+    assistants: list[str] = []
+    """Models of sizes in between, the largest first: each is taught by the one before, the first
+    by the teachers, and the last one teaches."""
     temperature: float = Field(default=4.0, gt=0)
     """Softness of those answers."""
     shift: int = Field(default=0, ge=0)
@@ -185,6 +193,16 @@ class Train(_Strict):
     """Of everything random: the same seed gives the same model."""
     prune: Annotated[Prune | None, BeforeValidator(_shares_in), AfterValidator(_trainable)] = None
     """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
+
+    @model_validator(mode="after")
+    def _teaching(self) -> Self:
+        if self.teachers and not self.teacher:
+            raise ValueError("teachers need `teacher`, their share of the loss, above 0")
+        if self.assistants and not self.teachers:
+            raise ValueError("assistants need teachers")
+        if self.teacher_weights and len(self.teacher_weights) != len(self.teachers):
+            raise ValueError("teacher_weights must be as many as teachers")
+        return self
 
 
 class Gates(_Strict):
@@ -207,6 +225,9 @@ class Target(_Strict):
     """Limit for the bundle."""
     pack: Literal["fast", "smallest"] = "fast"
     """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
+    in_place: Literal["auto", "always", "never"] = "auto"
+    """Weights with many zeros, used where they lie in flash and never unpacked. auto: where that is
+    faster on `hardware` and `pack` is fast; always: where it takes fewer bytes than unpacked."""
 
 
 def _differently_named(targets: tuple[Target, ...]) -> tuple[Target, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hardtack_runtime.errors import BundleError, ConfigError, DeviceError, HardtackError
 
 BUNDLE_SUFFIX = ".htb"
+PACKED_SUFFIX = ".htp"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -33,13 +34,38 @@ def read_bundle(path: Path) -> bytes:
         ) from error
 
 
+def read_packed(path: Path) -> bytes:
+    """Read a packed model.
+
+    Raises:
+        BundleError: HT213, the file is missing, a folder, a pipe or unreadable.
+    """
+    if path.is_fifo():  # reading would wait for a writer
+        raise BundleError("HT213", str(path), "is a pipe", "give the path of a file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        met = f"cannot be read ({error.strerror})"
+        raise BundleError("HT213", str(path), met, "`hardtack pack` writes one") from error
+
+
+def refuse_to_replace(path: Path, force: bool) -> None:
+    """Keep what is there already.
+
+    Raises:
+        ConfigError: HT106, there is a file and `force` is not given.
+    """
+    if path.exists() and not force:
+        raise ConfigError("HT106", str(path), "exists already", "use --force to replace it")
+
+
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Let errors about "the bundle" say which file it is."""
+    """Let errors about "bundle" or "packed model" say which file it is."""
     try:
         yield
     except HardtackError as error:
-        if error.where != "bundle":
+        if error.where not in ("bundle", "packed model"):
             raise
         raise type(error)(error.code, str(path), error.met, error.todo) from error
 

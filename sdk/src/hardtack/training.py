@@ -27,7 +27,8 @@ from hardtack_converters.passes import is_quantized, prepare
 from hardtack_runtime.errors import ConfigError, ModelImportError
 
 if TYPE_CHECKING:
-    from hardtack_converters.training.options import Progress, Trained
+    from hardtack_converters.training.assistants import Assistant
+    from hardtack_converters.training.options import Epoch, Progress, Trained
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -40,11 +41,13 @@ class Training:
         path: The trained model.
         trained: How it went.
         resumed: It went on from where an interrupted run had stopped.
+        assistants: The best epoch of each; None for one that was there already.
     """
 
     path: Path
     trained: Trained
     resumed: bool
+    assistants: tuple[Epoch | None, ...]
 
 
 def train_model(
@@ -70,29 +73,39 @@ def train_model(
             "HT104", "deploy.toml", "the table [train] is missing",
             'add [train] with data = { path = "train.npz" } and size = "8 KiB"',
         )  # fmt: skip
+    from hardtack_converters.training.assistants import train_assistants
     from hardtack_converters.training.options import TrainOptions
     from hardtack_converters.training.size import bundle_sizer
     from hardtack_converters.training.train import train
 
     options = replace(conversion_options(config, base), compress=())
-    model, source = _prepared(config, base)
+    model, source = _prepared(base / config.model.path, config)
     samples, classes = _samples(model, wanted, options, base)
     path = base / wanted.out
     checkpoint = path.with_name(path.name + ".checkpoint")
+    assistants = _assistants(config, wanted, base)
+    under_way = (checkpoint, *(assistant.checkpoint for assistant in assistants))
     if restart:
-        checkpoint.unlink(missing_ok=True)
+        for file in (*under_way, *(assistant.file for assistant in assistants)):
+            file.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    resumed = checkpoint.exists()
+    resumed = any(file.exists() for file in under_way)
+    how = TrainOptions(
+        epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
+        average=wanted.average, teacher=wanted.teacher, teacher_weights=tuple(wanted.teacher_weights),
+        temperature=wanted.temperature, shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
+    )  # fmt: skip
+    teachers = [_prepared(base / name, config)[0] for name in wanted.teachers]
+    taught = train_assistants(
+        assistants, samples, classes, how, teachers=teachers,
+        read=lambda file: _prepared(file, config)[0], progress=progress,
+    )  # fmt: skip
+    if taught:
+        teachers, how = [taught[-1].model], replace(how, teacher_weights=())
     go = partial(
-        train, model, samples, classes,
-        TrainOptions(
-            epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
-            average=wanted.average,
-            teacher=wanted.teacher, temperature=wanted.temperature, shift=wanted.shift,
-            seed=wanted.seed, prune=wanted.prune,
-        ),
+        train, model, samples, classes, how,
         bundle_sizer(options, lambda converted: largest_bundle(config, converted)),
-        checkpoint=checkpoint, progress=progress,
+        teachers=teachers, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     try:
         trained = go()
@@ -103,12 +116,25 @@ def train_model(
     trained.model.metadata_props[MADE_FROM] = source
     write_whole(path, ir.to_proto(trained.model).SerializeToString())
     checkpoint.unlink(missing_ok=True)
-    return Training(path, trained, resumed)
+    return Training(path, trained, resumed, tuple(each.best for each in taught))
 
 
-def _prepared(config: Deployment, base: Path) -> tuple[ir.Model, str]:
-    """Return the float model and the SHA-256 of its file."""
-    source = read_source(base / config.model.path)
+def _assistants(config: Deployment, wanted: Train, base: Path) -> list[Assistant]:
+    """Return the assistants, and the files that the trained ones are kept in."""
+    from hardtack_converters.training.assistants import Assistant
+
+    path = base / wanted.out
+    return [
+        Assistant(
+            _prepared(base / name, config)[0], path.with_name(f"{path.stem}.assistant-{at}.onnx")
+        )
+        for at, name in enumerate(wanted.assistants, 1)
+    ]
+
+
+def _prepared(path: Path, config: Deployment) -> tuple[ir.Model, str]:
+    """Return a float model and the SHA-256 of its file."""
+    source = read_source(path)
     model = import_model(source, given_shapes(config))
     if is_quantized(model):
         raise ModelImportError(
@@ -152,6 +178,7 @@ def as_document(training: Training) -> dict[str, Any]:
     return {
         "path": str(training.path),
         "resumed": training.resumed,
+        "assistants": [best and asdict(best) for best in training.assistants],
         "best": asdict(trained.best),
         "epochs": [asdict(epoch) for epoch in trained.epochs],
         "notices": list(trained.notices),

@@ -295,7 +295,7 @@ def test_only_a_bias_behind_its_own_weights_is_folded(monkeypatch: pytest.Monkey
     far = replace(program, tensors=tensors, ops=(replace(op, weights=len(tensors) - 1),))
     stored = unpack(pack(far, manifest_for(far), key=None)).stored
     assert "folded" not in {one.coding.label for one in stored}
-    monkeypatch.setattr("hardtack_runtime.bundle._biases_behind_weights", lambda *_: {1})
+    monkeypatch.setattr("hardtack_runtime.bundle.biases_behind_weights", lambda *_: {1})
     folded = pack(far, manifest_for(far), key=None)
     assert _said(Interpreter, folded)
     monkeypatch.undo()

@@ -9,12 +9,14 @@ import pytest
 from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs, Way, coded_tensors, raw_for_layers
+from hardtack_runtime.packing import Coding
 from tests.golden.make import ctx_bundle, every_op_program, golden_bundle, manifest_for
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = {path.stem: path.read_bytes() for path in (ROOT / "benchmarks/models").glob("*.htb")} | {
     "every operator": golden_bundle(),
     "by context": ctx_bundle(),
+    "sparse": golden_bundle(coding=Coding.SPARSE),
 }
 NEEDS = Needs(arena=1000, unpacked=5000, layer=3000, tensor=2000)
 
@@ -51,6 +53,6 @@ def test_what_does_not_fit_an_operator_s_memory_is_kept_raw(limit: int) -> None:
     program = every_op_program()
     coded = coded_tensors(unpack(pack(program, manifest_for(program), key=None)))
     raw = raw_for_layers(program, coded, limit)
-    data = pack(program, manifest_for(program), key=None, raw=raw)
+    data = pack(program, manifest_for(program), key=None, codings=dict.fromkeys(raw, Coding.RAW))
     assert Interpreter(data).layer_size <= limit
     assert len(raw) == 0 if limit == 10_000 else len(raw) > 0

@@ -8,14 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.make import ctx_bundle, golden_bundle
+from hardtack_runtime.packing import Coding
+from tests.golden.make import ctx_bundle, golden_bundle, split_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 ROUNDS = "8000"
 
 
+def sparse_bundle() -> bytes:
+    return golden_bundle(coding=Coding.SPARSE)
+
+
 @pytest.mark.parametrize(
-    ("lut_bits", "make"), [("7", golden_bundle), ("12", golden_bundle), ("7", ctx_bundle)]
+    ("lut_bits", "make"),
+    [
+        ("7", golden_bundle),
+        ("12", golden_bundle),
+        ("7", ctx_bundle),
+        ("7", sparse_bundle),
+        ("7", split_bundle),
+    ],
 )
 def test_every_damage_ends_with_a_status(
     lut_bits: str, make: Callable[[], bytes], tmp_path: Path

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,66 +88,147 @@ def test_a_long_sparse_stream_round_trips(kept: float, scale: float) -> None:
     assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
 
 
-def test_a_long_sparse_stream_is_refused_where_the_plain_reader_refuses_it() -> None:
-    codes = sparse(40_000, 0.1, 20)
+@pytest.mark.parametrize("nonzeros", [4095, 4096, 4097, 4098, 4099, 30_001])
+def test_four_streams_of_gaps_round_trip(nonzeros: int) -> None:
+    codes = np.zeros(90_000, np.int8)
+    rng = np.random.default_rng(nonzeros)
+    codes[rng.choice(90_000, nonzeros, replace=False)] = rng.integers(1, 128, nonzeros)
     stored, gap_table, table = gap_of(codes)
+    assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
+
+
+@pytest.mark.parametrize("codes", [[1, 1, 1], [1, 0, 0, 1], [7, -7, 7]], ids=str)
+def test_a_table_of_one_symbol_is_decoded_symbol_by_symbol(codes: list[int]) -> None:
+    many = np.tile(np.array(codes, np.int8), 4000)
+    stored, gap_table, table = gap_of(many)
+    assert np.array_equal(huffman_decode_gap(stored, many.size, gap_table, table), many)
+
+
+def judged_alike(stored: bytes, count: int, gap_table: bytes, table: bytes) -> bool:
+    """Compare the C decoder with the plain one; return whether they took the bytes."""
     tables = [huffman.read_table(one, 0)[0] for one in (gap_table, table)]
+    try:
+        expected = huffman.decode_gap(stored, count, *tables)
+    except BundleError:
+        with pytest.raises(BundleError):
+            huffman_decode_gap(stored, count, gap_table, table)
+        return False
+    assert np.array_equal(huffman_decode_gap(stored, count, gap_table, table), expected)
+    return True
+
+
+@pytest.mark.parametrize(("kept", "flips"), [(0.1, 300), (0.3, 80)], ids=["one", "four"])
+def test_long_sparse_streams_are_refused_where_the_plain_reader_refuses_them(
+    kept: float, flips: int
+) -> None:
+    codes = sparse(40_000, kept, 20)
+    stored, gap_table, table = gap_of(codes)
+    assert (np.count_nonzero(codes) >= huffman.STREAMS_FROM) == (kept == 0.3)
     rng = np.random.default_rng(3)
-    refused = 0
-    for _ in range(300):
+    taken = 0
+    for _ in range(flips):
         damaged = bytearray(stored)
         damaged[rng.integers(len(stored))] ^= 1 << rng.integers(8)
-        try:
-            expected = huffman.decode_gap(bytes(damaged), codes.size, *tables)
-        except BundleError:
-            refused += 1
-            with pytest.raises(BundleError):
-                huffman_decode_gap(bytes(damaged), codes.size, gap_table, table)
-        else:
-            decoded = huffman_decode_gap(bytes(damaged), codes.size, gap_table, table)
-            assert np.array_equal(decoded, expected)
-    assert 20 < refused < 300
+        taken += judged_alike(bytes(damaged), codes.size, gap_table, table)
+    assert 0 < taken < flips - flips // 20
+
+
+@pytest.mark.parametrize("field", range(7))
+def test_a_damaged_head_of_four_streams_is_refused(field: int) -> None:
+    codes = sparse(40_000, 0.3, 20)
+    stored, gap_table, table = gap_of(codes)
+    for bit in range(0, 32, 3):
+        damaged = bytearray(stored)
+        damaged[4 * field + bit // 8] ^= 1 << bit % 8
+        assert not judged_alike(bytes(damaged), codes.size, gap_table, table)
+
+
+def test_a_table_that_knows_zero_is_taken_and_a_zero_refused() -> None:
+    codes = sparse(40_000, 0.3, 20)
+    gaps, values = huffman.split_gaps(codes)
+    counts = np.bincount(values, minlength=256)
+    counts[128] = 400
+    tables = (
+        huffman.build_table(np.bincount(huffman.gap_symbols(gaps)[0], minlength=256)),
+        huffman.build_table(counts),
+    )
+    stored = huffman.encode_gap(codes, *tables)
+    encoded = [table.encode() for table in tables]
+    assert judged_alike(stored, codes.size, *encoded)
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        damaged = bytearray(stored)
+        damaged[rng.integers(28, len(stored))] ^= 255
+        judged_alike(bytes(damaged), codes.size, *encoded)
+
+
+class SmallDecoder:
+    """The decoder as microcontrollers have it: a look-up of few bits, longer codes apart."""
+
+    def __init__(self, library: Path) -> None:
+        self.c = ctypes.CDLL(str(library))
+        self.c.ht_decoder_size.restype = ctypes.c_size_t
+
+    def build(self, table: bytes, flip: int) -> Any:
+        decoder = ctypes.create_string_buffer(self.c.ht_decoder_size())
+        assert self.c.ht_huffman_build(table, ctypes.c_size_t(len(table)), flip, decoder) == 0
+        return decoder
+
+    def dense(self, stored: bytes, count: int, table: bytes) -> Int8Array | None:
+        return self.run(self.c.ht_huffman_decode_dense, stored, count, self.build(table, 0x80))
+
+    def gap(self, stored: bytes, count: int, gap_table: bytes, table: bytes) -> Int8Array | None:
+        decoders = self.build(table, 0x80), self.build(gap_table, 0)
+        return self.run(self.c.ht_huffman_decode_gap, stored, count, *decoders)
+
+    def run(self, decode: Any, stored: bytes, count: int, *decoders: Any) -> Int8Array | None:
+        out = np.empty(count, np.int8)
+        sizes = [ctypes.c_size_t(v) for v in (len(stored), count)]
+        status = decode(*decoders, stored, sizes[0], ctypes.c_void_p(out.ctypes.data), sizes[1])
+        return out if status == 0 else None
 
 
 @pytest.fixture(scope="module", params=[7, 8])
 def small_decoder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Int8Array | None]:
-    """The decoder as microcontrollers have it: a look-up of few bits, longer codes apart."""
+) -> SmallDecoder:
     library = tmp_path_factory.mktemp("lut") / "lut.so"
     build(library, flags=("-O2", "-shared", "-fPIC", f"-DHT_LUT_BITS={request.param}"))
-    c = ctypes.CDLL(str(library))
-    c.ht_decoder_size.restype = ctypes.c_size_t
+    return SmallDecoder(library)
 
-    def decode(stored: bytes, count: int, table: bytes) -> Int8Array | None:
-        decoder = ctypes.create_string_buffer(c.ht_decoder_size())
-        assert c.ht_huffman_build(table, ctypes.c_size_t(len(table)), 0x80, decoder) == 0
-        out = np.empty(count, np.int8)
-        sizes = [ctypes.c_size_t(v) for v in (len(stored), count)]
-        pointer = ctypes.c_void_p(out.ctypes.data)
-        status = c.ht_huffman_decode_dense(decoder, stored, sizes[0], pointer, sizes[1])
-        return out if status == 0 else None
 
-    return decode
+@pytest.mark.parametrize("nonzeros", [300, 4096, 9001])
+def test_gaps_are_decoded_without_a_wide_window(nonzeros: int, small_decoder: SmallDecoder) -> None:
+    codes = np.zeros(60_000, np.int8)
+    rng = np.random.default_rng(nonzeros)
+    codes[rng.choice(60_000, nonzeros, replace=False)] = laplace(nonzeros, 20) | 1
+    stored, gap_table, table = gap_of(codes)
+    decoded = small_decoder.gap(stored, codes.size, gap_table, table)
+    assert decoded is not None
+    assert np.array_equal(decoded, codes)
+    for at in (4, 17, 21, len(stored) - 1):
+        damaged = stored[:at] + bytes((stored[at] ^ 0x81,)) + stored[at + 1 :]
+        taken = small_decoder.gap(damaged, codes.size, gap_table, table) is not None
+        assert taken == judged_alike(damaged, codes.size, gap_table, table)
 
 
 @pytest.mark.parametrize("scale", [0.3, 4, 30, 200])
 @pytest.mark.parametrize("count", [700, 5000, 60_001])
 def test_codes_longer_than_the_look_up_table(
-    count: int, scale: float, small_decoder: Callable[..., Int8Array | None]
+    count: int, scale: float, small_decoder: SmallDecoder
 ) -> None:
     codes = laplace(count, scale)
     codes[:256] = np.arange(-128, 128)
     stored, table = dense_of(codes)
     assert max(huffman.read_table(table, 0)[0].lengths) > 8
-    decoded = small_decoder(stored, count, table)
+    decoded = small_decoder.dense(stored, count, table)
     assert decoded is not None
     assert np.array_equal(decoded, codes)
 
 
 @pytest.mark.parametrize("scale", [1, 30])
 def test_a_small_table_takes_and_refuses_what_a_large_one_does(
-    scale: float, small_decoder: Callable[..., Int8Array | None]
+    scale: float, small_decoder: SmallDecoder
 ) -> None:
     rng = np.random.default_rng(2)
     codes = laplace(3000, scale)
@@ -156,7 +237,7 @@ def test_a_small_table_takes_and_refuses_what_a_large_one_does(
     for _ in range(200):
         damaged = bytearray(stored)
         damaged[rng.integers(len(stored))] ^= 1 << rng.integers(8)
-        decoded = small_decoder(bytes(damaged), codes.size, table)
+        decoded = small_decoder.dense(bytes(damaged), codes.size, table)
         try:
             expected = huffman_decode_dense(bytes(damaged), codes.size, table)
         except BundleError:

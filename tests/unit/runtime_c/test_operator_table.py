@@ -5,19 +5,21 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from hardtack_agent.serial_link import Reason
 from hardtack_agent.serial_refusal import explain
-from hardtack_runtime.operator_table import NAMES, table_source
+from hardtack_runtime.operator_table import IN_PLACE, NAMES, table_source
+from hardtack_runtime.packing import Coding
 from hardtack_runtime.program import OPS
 from tests.golden.make import golden_bundle
 from tests.unit.runtime_c.compile import CSRC, build, compiler
 
 NOT_LINKED = -18
-FULLY_CONNECTED, ADD = 3, 4
+CONV_2D, FULLY_CONNECTED, ADD = 1, 3, 4
 
 
 def test_every_operator_has_its_name_in_c() -> None:
@@ -27,20 +29,29 @@ def test_every_operator_has_its_name_in_c() -> None:
     assert declared == list(NAMES.values())
     table = (CSRC / "src/ht_operators.c").read_text()
     assert re.findall(r"&ht_operator_(\w+)", table) == declared
+    kernels = table.partition("ht_in_place[")[2].partition("};")[0]
+    assert re.findall(r"= &ht_(\w+),", kernels) == list(IN_PLACE.values())
+    assert list(IN_PLACE) == [coding for coding in Coding if coding.is_in_place]
 
 
-def own_table(folder: Path, *opcodes: int) -> Path:
+def own_table(
+    folder: Path, *opcodes: int, codings: Collection[Coding] = (), split: bool = False
+) -> Path:
     path = folder / "ht_operators.c"
-    path.write_text(table_source(opcodes))
+    path.write_text(table_source(opcodes, codings, split=split))
     return path
 
 
-def open_golden(library: Path) -> tuple[int, int]:
-    """Open the bundle that has every operator; return status and opcode of the refused one."""
+def open_golden(library: Path, coding: Coding | None = None) -> tuple[int, int]:
+    """Open the bundle that has every operator."""
+    return open_bundle(library, golden_bundle(coding=coding))
+
+
+def open_bundle(library: Path, data: bytes) -> tuple[int, int]:
+    """Open a bundle; return status and opcode of the refused operator."""
     c = ctypes.CDLL(str(library))
     c.ht_model_size.restype = ctypes.c_size_t
     model = ctypes.create_string_buffer(c.ht_model_size())
-    data = golden_bundle()
     room = (ctypes.c_uint32 * (len(data) // 4 + 1)).from_buffer_copy(data + bytes(8))
     status = c.ht_model_open(room, ctypes.c_size_t(len(data)), model)
     c.ht_model_failed_opcode.restype = ctypes.c_uint32
@@ -56,6 +67,18 @@ def test_an_absent_operator_is_refused_and_named(tmp_path: Path) -> None:
     error = explain("board", Reason.OPERATOR, FULLY_CONNECTED)
     assert error.code == "HT502"
     assert "fully_connected" in str(error)
+
+
+def test_an_absent_coding_is_refused_and_the_first_operator_named_that_has_it(
+    tmp_path: Path,
+) -> None:
+    flags = ("-shared", "-fPIC")
+    without = build(tmp_path / "no.so", flags=flags, operators=own_table(tmp_path, *NAMES))
+    assert open_golden(without) == (0, 0)
+    assert open_golden(without, Coding.SPARSE) == (NOT_LINKED, CONV_2D)
+    table = own_table(tmp_path, *NAMES, codings={Coding.SPARSE})
+    library = build(tmp_path / "sparse.so", flags=flags, operators=table)
+    assert open_golden(library, Coding.SPARSE) == (0, 0)
 
 
 def test_an_opcode_that_does_not_exist_is_no_table_entry(tmp_path: Path) -> None:

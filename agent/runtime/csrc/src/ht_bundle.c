@@ -36,8 +36,16 @@ static uint32_t element_size(const ht_tensor *tensor) {
     return tensor->dtype == HT_INT32 ? 4 : 1;
 }
 
+int ht_is_in_place(const ht_tensor *tensor) {
+    return tensor->coding >= HT_SPARSE;
+}
+
 int ht_is_coded(const ht_tensor *tensor) {
-    return tensor->coding > HT_RAW;
+    return tensor->coding > HT_RAW && !ht_is_in_place(tensor);
+}
+
+int32_t ht_tensor_rows(const ht_tensor *tensor) {
+    return tensor->dims[0] > 1 ? tensor->dims[0] : tensor->dims[1] * tensor->dims[2];
 }
 
 uint32_t ht_unpacked_bytes(const ht_tensor *tensor) {
@@ -187,13 +195,13 @@ static ht_status read_dims(const uint8_t **next, uint32_t layout, ht_tensor *ten
     return HT_OK;
 }
 
-/* Find the stored bytes of a constant: coded ones have their length in front. */
+/* Find the stored bytes of a constant: those that are not raw have their length in front. */
 static ht_status read_stored(const ht_span *data, ht_tensor *tensor) {
     if (tensor->offset % 4 != 0 || tensor->offset > data->size) {
         return HT_ERR_TENSOR;
     }
     tensor->stored_size = (uint32_t)tensor->elements * element_size(tensor);
-    if (ht_is_coded(tensor)) {
+    if (tensor->coding != HT_RAW) {
         if (data->size - tensor->offset < 4) {
             return HT_ERR_TENSOR;
         }
@@ -241,6 +249,8 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
     case HT_RAW:
         return tensor->table == 0 && tensor->gap_table == 0;
     case HT_CTX:
+    case HT_SPARSE:
+    case HT_SPARSE_COLUMNS:
         return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_NARROW:
     case HT_FOLDED:

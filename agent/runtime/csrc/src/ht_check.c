@@ -9,13 +9,20 @@ static int tensor_of(const ht_bundle *bundle, const ht_operator *op, uint32_t fi
 
 int ht_is_activation(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
                      ht_tensor *tensor) {
-    return tensor_of(bundle, op, field, tensor) && tensor->dtype == HT_INT8;
+    return tensor_of(bundle, op, field, tensor) && tensor->dtype == HT_INT8 &&
+           !ht_is_in_place(tensor);
+}
+
+int ht_is_weights(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
+                  ht_tensor *tensor) {
+    return tensor_of(bundle, op, field, tensor) && tensor->dtype == HT_INT8 &&
+           tensor->place == HT_CONSTANT;
 }
 
 int ht_is_constant(const ht_bundle *bundle, const ht_operator *op, uint32_t field, ht_dtype dtype,
                    ht_tensor *tensor) {
     return tensor_of(bundle, op, field, tensor) && tensor->dtype == dtype &&
-           tensor->place == HT_CONSTANT;
+           tensor->place == HT_CONSTANT && !ht_is_in_place(tensor);
 }
 
 int ht_is_output(const ht_bundle *bundle, const ht_operator *op, uint32_t field,

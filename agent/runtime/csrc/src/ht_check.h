@@ -28,11 +28,15 @@ static inline int ht_is_scaling(int32_t mult, int32_t shift) {
     return mult >= 0 && ht_in_range(shift, -31, 30);
 }
 
-/* Does the field name an int8 tensor, a constant of the type, a tensor of the arena? */
+/* Does the field name an int8 tensor, a constant of the type, a tensor of the arena? Those coded to
+ * be used where they lie are none of these, */
 int ht_is_activation(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
                      ht_tensor *tensor);
 int ht_is_constant(const ht_bundle *bundle, const ht_operator *op, uint32_t field, ht_dtype dtype,
                    ht_tensor *tensor);
+/* but may be weights, int8 and constant. */
+int ht_is_weights(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
+                  ht_tensor *tensor);
 int ht_is_output(const ht_bundle *bundle, const ht_operator *op, uint32_t field, ht_tensor *tensor);
 
 /* The usual operator: `count` fields, an int8 input, an output that does not overlap it. */

@@ -26,6 +26,20 @@ struct ht_operator_entry {
     uint32_t output; /* the field that names the output */
 };
 
+/* What the operators know of a coding that is used where it lies. */
+struct ht_in_place_entry {
+    /* Is it such a tensor of rows * taps codes? The kernel reads it as it is. */
+    int (*check)(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps);
+    ht_conv_2d_kernel *kernel;
+};
+
+/* What they know of weights with a high plane, which is sparse. */
+struct ht_split_entry {
+    int (*check)(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t taps);
+    uint32_t (*peak)(const uint8_t *bytes, int32_t rows, int32_t taps);
+    ht_conv_2d_split_kernel *kernel;
+};
+
 /* All fields from one on, as `inputs`. */
 #define HT_FROM_FIELD(first) (0xFFFFFFFFu << (first))
 

@@ -4,24 +4,29 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     ht_tensor in;
     ht_tensor weights;
     ht_tensor out;
-    HT_REQUIRE(ht_is_unary(bundle, op, 9, 5, &in, &out));
-    HT_REQUIRE(ht_is_constant(bundle, op, 1, HT_INT8, &weights));
+    HT_REQUIRE(op->count == HT_DENSE_FIELDS || op->count == HT_DENSE_FIELDS + 1);
+    HT_REQUIRE(ht_is_unary(bundle, op, op->count, 5, &in, &out));
+    HT_REQUIRE(ht_is_weights(bundle, op, 1, &weights));
     const int32_t n_out = weights.dims[2];
     const int32_t n_in = weights.dims[3];
     HT_REQUIRE(weights.elements == (int64_t)n_out * n_in && in.elements % n_in == 0);
     HT_REQUIRE((int64_t)(in.elements / n_in) * n_out == out.elements);
     HT_REQUIRE(ht_is_code(ht_field(op, 6)) && ht_is_clamp(ht_field(op, 7), ht_field(op, 8)));
-    return ht_weighted_check(bundle, op, n_out);
+    const ht_status status = ht_check_kernel(bundle, op, HT_DENSE_FIELDS, &weights, n_out);
+    return status == HT_OK ? ht_weighted_check(bundle, op, n_out) : status;
 }
 
+/* Rows are the pixels of an image one high: a convolution of 1 x 1. */
 static void run(ht_model *model, const ht_operator *op) {
     ht_weighted data;
     ht_weighted_read(model, op, 6, &data);
-    const int32_t n_out = data.weights_tensor.dims[2];
     const int32_t n_in = data.weights_tensor.dims[3];
-    ht_fully_connected_s8(data.in, data.weights, data.bias, &data.stage, data.out,
-                          data.in_tensor.elements / n_in, n_in, n_out);
+    const int32_t rows = data.in_tensor.elements / n_in;
+    const ht_dims in_dims = {1, 1, rows, n_in};
+    const ht_dims out_dims = {1, 1, rows, data.weights_tensor.dims[2]};
+    const ht_window window = {1, 1, 1, 1, 1, 1, 0, 0};
+    ht_convolve(&data, in_dims, n_in, &window, 0, out_dims);
 }
 
 const ht_operator_entry ht_operator_fully_connected = {check, ht_weighted_check_constants, run,
-                                                       0x1F, 5};
+                                                       0x21F, 5};

@@ -19,3 +19,10 @@ const ht_operator_entry *const ht_operators[HT_OPERATORS] = {
     &ht_operator_softmax,
     &ht_operator_lookup,
 };
+
+const ht_in_place_entry *const ht_in_place[HT_CODINGS - HT_SPARSE] = {
+    [HT_SPARSE - HT_SPARSE] = &ht_in_place_sparse,
+    [HT_SPARSE_COLUMNS - HT_SPARSE] = &ht_in_place_sparse_columns,
+};
+
+const ht_split_entry *const ht_split = &ht_split_planes;

@@ -41,10 +41,9 @@ static ht_status count_bits(const uint8_t *bits, uint32_t count, uint32_t *set) 
 }
 
 static ht_status read_mask(const ht_tensor *tensor, ht_span *stored, ht_mask *mask) {
-    const uint32_t area = (uint32_t)tensor->dims[1] * (uint32_t)tensor->dims[2];
-    mask->rows = tensor->dims[0] > 1 ? (uint32_t)tensor->dims[0] : area;
-    mask->inner = tensor->dims[0] > 1 ? area : 1;
+    mask->rows = (uint32_t)ht_tensor_rows(tensor);
     mask->columns = (uint32_t)tensor->dims[3];
+    mask->inner = (uint32_t)tensor->elements / mask->rows / mask->columns;
     const uint32_t row_bytes = (mask->rows + 7) / 8;
     const uint32_t column_bytes = (mask->columns + 7) / 8;
     if (stored->size < row_bytes + column_bytes) {
@@ -78,12 +77,12 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
-/* Two decoders share the look-up memory of one: each looks up a bit less. Out of line, like the
- * next one, so that their memory is not on the stack together. */
+/* Where memory counts, two decoders share the look-up memory of one: each looks up a bit less. Out
+ * of line, like the next one, so that their memory is not on the stack together. */
 HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor *tensor,
                                         ht_span stored, int8_t *out) {
-    const uint8_t bits = HT_LUT_BITS - 1;
-    ht_lut_entry lut[1u << HT_LUT_BITS];
+    const uint8_t bits = HT_LUT_BITS < HT_MAX_CODE_LENGTH ? HT_LUT_BITS - 1 : HT_LUT_BITS;
+    ht_lut_entry lut[HT_LUT_BITS < HT_MAX_CODE_LENGTH ? 1u << HT_LUT_BITS : 2u << HT_LUT_BITS];
     ht_decoder values;
     ht_decoder gaps;
     ht_status status = build(bundle, tensor->table, 0x80, lut, bits, &values);
@@ -175,7 +174,7 @@ static ht_status unpack_folded(const ht_tensor *tensor, ht_span stored, const ht
 
 /* Rows are output channels, as in masks. */
 static ht_status unpack_ctx(const ht_tensor *tensor, ht_span stored, int8_t *out) {
-    const int32_t rows = tensor->dims[0] > 1 ? tensor->dims[0] : tensor->dims[1] * tensor->dims[2];
+    const int32_t rows = ht_tensor_rows(tensor);
     return ht_ctx_decode(stored.bytes, stored.size, rows, tensor->elements / rows, out);
 }
 
@@ -196,7 +195,8 @@ static ht_status unpack(const ht_bundle *bundle, const ht_tensor *tensor, const 
 
 static void set_before(ht_constant *before, const ht_tensor *tensor, const uint8_t *values) {
     before->values = (const int8_t *)values;
-    before->elements = tensor->dtype == HT_INT8 ? (uint32_t)tensor->elements : 0;
+    const int is_readable = tensor->dtype == HT_INT8 && !ht_is_in_place(tensor);
+    before->elements = is_readable ? (uint32_t)tensor->elements : 0;
 }
 
 ht_status ht_unpack_tensor(const ht_bundle *bundle, const ht_tensor *tensor, ht_constant *before,

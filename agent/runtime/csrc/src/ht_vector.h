@@ -3,6 +3,7 @@
  * Kernels sum windows: the taps that one output pixel sees, gathered on the stack in the form that
  * the processor multiplies best (ht_tap). Every header below defines the same functions:
  *
+ * ht_tap_slot      where a tap of a window lies in it
  * ht_copy_taps     codes to taps at..at + n of a window
  * ht_fill_taps     the same from one code
  * ht_start_sums    acc = bias, for two windows
@@ -69,6 +70,7 @@
 #endif
 #endif
 
+HT_STATIC_ASSERT(sets_of_sparse_rows_fit, HT_LANES >= 32);
 HT_STATIC_ASSERT(a_window_is_whole_vectors, HT_WINDOW_TAPS > 0 && HT_WINDOW_TAPS % 16 == 0);
 
 /* out[0..lanes) = the output codes of acc[0..lanes), the accumulators of channels first... */

@@ -4,6 +4,11 @@
 
 typedef int16_t ht_tap; /* widened: compilers multiply and add pairs of them */
 
+/* Where tap i of a window lies. */
+HT_INLINE int32_t ht_tap_slot(int32_t i) {
+    return i;
+}
+
 HT_INLINE void ht_copy_taps(ht_tap *window, int32_t at, const int8_t *codes, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         window[at + i] = codes[i];

@@ -15,6 +15,11 @@ HT_INLINE mve_pred16_t ht_first_lanes32(int32_t n) {
 }
 
 /* The hardware's loop leaves out the lanes behind the end, which compilers do not know. */
+/* Where tap i of a window lies. */
+HT_INLINE int32_t ht_tap_slot(int32_t i) {
+    return i;
+}
+
 HT_INLINE void ht_copy_taps(ht_tap *window, int32_t at, const int8_t *codes, int32_t n) {
     ht_tap *to = window + at;
     __asm volatile("wlstp.8 lr, %[n], 2f\n"

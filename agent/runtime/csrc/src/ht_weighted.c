@@ -12,6 +12,8 @@ void ht_weighted_read(ht_model *model, const ht_operator *op, uint32_t first, ht
     data->stage.act_min = ht_field(op, first + 1);
     data->stage.act_max = ht_field(op, first + 2);
     data->out = ht_operand_data(model, op, 5, &data->out_tensor);
+    const uint32_t high = first + 3;
+    data->high = op->count > high ? ht_operand_data(model, op, high, &tensor) : NULL;
 }
 
 ht_status ht_weighted_check(const ht_bundle *bundle, const ht_operator *op, int32_t n_out) {
@@ -25,6 +27,16 @@ ht_status ht_weighted_check(const ht_bundle *bundle, const ht_operator *op, int3
     return HT_OK;
 }
 
+/* What a high plane, the last field if there is one, adds to a sum at most. */
+static int64_t most_of_high(ht_model *model, const ht_operator *op, int32_t n_out, int64_t taps) {
+    ht_tensor high;
+    if (op->count != HT_CONV_FIELDS + 1 && op->count != HT_DENSE_FIELDS + 1) {
+        return 0;
+    }
+    const uint8_t *entries = ht_operand_data(model, op, op->count - 1, &high);
+    return (int64_t)ht_split->peak(entries, n_out, (int32_t)taps) << 15;
+}
+
 ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
     ht_tensor tensor;
     ht_tensor weights;
@@ -32,9 +44,10 @@ ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
     const int32_t n_out = tensor.elements;
     (void)ht_operand_data(model, op, 1, &weights);
     const int64_t taps = weights.elements / n_out; /* per output channel */
+    const int64_t most = (taps << 14) + most_of_high(model, op, n_out, taps);
     for (int32_t i = 0; i < n_out; i++) {
         const int64_t size = bias[i] < 0 ? -(int64_t)bias[i] : bias[i];
-        HT_REQUIRE(size + (taps << 14) <= INT32_MAX);
+        HT_REQUIRE(size + most <= INT32_MAX);
     }
     const int32_t *mult = ht_operand_data(model, op, 3, &tensor);
     const int8_t *shift = ht_operand_data(model, op, 4, &tensor);
@@ -42,6 +55,34 @@ ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
         HT_REQUIRE(ht_is_scaling(mult[i], shift[i]));
     }
     return HT_OK;
+}
+
+static int is_plane_of(const ht_tensor *weights, const ht_tensor *high) {
+    return high->coding == HT_SPARSE && !ht_is_in_place(weights) &&
+           memcmp(high->dims, weights->dims, sizeof high->dims) == 0;
+}
+
+static ht_status check_rows(const ht_bundle *bundle, const ht_tensor *stored, int32_t n_out,
+                            int (*check)(const uint8_t *, uint32_t, int32_t, int32_t)) {
+    const uint8_t *bytes = bundle->section[HT_DATA].bytes + stored->offset;
+    HT_REQUIRE(ht_tensor_rows(stored) == n_out);
+    HT_REQUIRE(check(bytes, stored->stored_size, n_out, stored->elements / n_out));
+    return HT_OK;
+}
+
+ht_status ht_check_kernel(const ht_bundle *bundle, const ht_operator *op, uint32_t high,
+                          const ht_tensor *weights, int32_t n_out) {
+    if (op->count > high) {
+        ht_tensor plane;
+        HT_REQUIRE(ht_is_weights(bundle, op, high, &plane) && is_plane_of(weights, &plane));
+        return ht_split != NULL ? check_rows(bundle, &plane, n_out, ht_split->check)
+                                : HT_ERR_NOT_LINKED;
+    }
+    if (!ht_is_in_place(weights)) {
+        return HT_OK;
+    }
+    const ht_in_place_entry *entry = ht_in_place[weights->coding - HT_SPARSE];
+    return entry != NULL ? check_rows(bundle, weights, n_out, entry->check) : HT_ERR_NOT_LINKED;
 }
 
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {
@@ -58,8 +99,8 @@ ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {
 
 ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,
                         ht_tensor *weights, ht_tensor *out) {
-    HT_REQUIRE(ht_is_unary(bundle, op, 16, 5, in, out));
-    HT_REQUIRE(ht_is_constant(bundle, op, 1, HT_INT8, weights));
+    HT_REQUIRE(ht_is_unary(bundle, op, op->count, 5, in, out));
+    HT_REQUIRE(ht_is_weights(bundle, op, 1, weights));
     const ht_window window = ht_conv_window(op, weights);
     HT_REQUIRE(ht_window_fits(&window, in, out));
     HT_REQUIRE(ht_is_code(ht_field(op, 12)) && ht_is_code(ht_field(op, 13)));

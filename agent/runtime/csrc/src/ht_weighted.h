@@ -4,10 +4,15 @@
 
 #include "ht_check.h"
 
+/* Fields without a high plane. */
+#define HT_CONV_FIELDS 16u
+#define HT_DENSE_FIELDS 9u
+
 /* Everything their kernels take but the window. */
 typedef struct ht_weighted {
     const int8_t *in;
     const int8_t *weights;
+    const uint8_t *high; /* plane of the weights, or NULL */
     const int32_t *bias;
     ht_output_stage stage;
     int8_t *out;
@@ -16,7 +21,7 @@ typedef struct ht_weighted {
     ht_tensor out_tensor;
 } ht_weighted;
 
-/* Find the operands; the stage's integers begin at field `first`. */
+/* Find the operands; the stage's integers begin at field `first`, behind them is the high plane. */
 void ht_weighted_read(ht_model *model, const ht_operator *op, uint32_t first, ht_weighted *data);
 
 /* Check bias, multipliers and shifts of n_out channels: their shapes, */
@@ -25,7 +30,16 @@ ht_status ht_weighted_check(const ht_bundle *bundle, const ht_operator *op, int3
 /* and their values: scalings in range, and no accumulator that overflows. */
 ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op);
 
-/* A convolution's window, and its fields but those of its channels. */
+/* Is there a kernel for the weights, of n_out channels, and for their high plane, which field
+ * `high` names if there is one? Then check what it reads where it lies. */
+ht_status ht_check_kernel(const ht_bundle *bundle, const ht_operator *op, uint32_t high,
+                          const ht_tensor *weights, int32_t n_out);
+
+/* Run that kernel. */
+void ht_convolve(const ht_weighted *data, ht_dims in_dims, int32_t group_c, const ht_window *window,
+                 int32_t in_zero, ht_dims out_dims);
+
+/* A convolution's window, and its fields but their number and those of its channels. */
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights);
 ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,
                         ht_tensor *weights, ht_tensor *out);

@@ -9,15 +9,15 @@ import contextlib
 import hashlib
 import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from types import MappingProxyType
 
 from hardtack_runtime import packing
 from hardtack_runtime.errors import BundleError, GateError, TrustError
 from hardtack_runtime.manifest import Manifest, decode_manifest, encode_manifest
 from hardtack_runtime.packing import Coding
-from hardtack_runtime.program import Conv2D, FullyConnected, GoldenVector, Program
+from hardtack_runtime.program import GoldenVector, Program
 from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.sections import (
     ARENA,
@@ -34,6 +34,15 @@ from hardtack_runtime.sections import (
     unpacked_size,
 )
 from hardtack_runtime.signing import Keyring, SigningKey
+from hardtack_runtime.usage import (
+    biases_behind_weights,
+    high_planes,
+    in_place_weights,
+    misfits,
+    not_by_columns,
+    not_in_place,
+    skipped_codes,
+)
 
 MAGIC = b"HTB1"
 FORMAT_VERSION = 1
@@ -100,7 +109,8 @@ def pack(
     hardware: str = "any",
     golden: tuple[GoldenVector, ...] = (),
     unpack_limit: int | None = None,
-    raw: Collection[int] = (),
+    codings: Mapping[int, Coding] = MappingProxyType({}),
+    in_place: Collection[Coding] = (Coding.SPARSE,),
     smallest: bool = False,
 ) -> bytes:
     """Write a signed bundle.
@@ -112,7 +122,9 @@ def pack(
         hardware: Class of device it may run on, or "any".
         golden: Vectors recorded by `hardtack_runtime.golden.record`.
         unpack_limit: Bytes of memory the device has for unpacked constants; None: enough.
-        raw: Indices of tensors to store as they are.
+        codings: Of tensors, by index, that are to have this coding, where they can: RAW, or one
+            that is used where it lies.
+        in_place: Codings beside RAW that weights may have which `unpack_limit` has no room for.
         smallest: Code weights by ctx where that is smaller; it is slow to unpack.
 
     Raises:
@@ -124,9 +136,16 @@ def pack(
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
     indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
     constants = [t.data for t in program.tensors if t.data is not None]
-    kept = {place for place, index in enumerate(indices) if index in raw}
+    weights, skipped = in_place_weights(program), skipped_codes(program)
+    known = {i: c for i, c in codings.items() if not c.is_in_place or i in weights}
+    known |= dict.fromkeys(high_planes(program), Coding.SPARSE)
     packed = packing.pack_constants(
-        constants, unpack_limit, raw=kept, biases=_biases_behind_weights(program, indices),
+        constants, unpack_limit,
+        codings={place: known[i] for place, i in enumerate(indices) if i in known},
+        biases=biases_behind_weights(program, indices),
+        weights={place for place, i in enumerate(indices) if i in weights},
+        in_place=in_place,
+        skipped={place: skipped[i] for place, i in enumerate(indices) if i in skipped},
         smallest=smallest, rows=len(program.tensors),
     )  # fmt: skip
     model_id = _model_id(program)
@@ -149,17 +168,6 @@ def pack(
         verify_key_id, bytes(16),
     )  # fmt: skip
     return header + (key.sign(header) if key else bytes(64)) + payload
-
-
-def _biases_behind_weights(program: Program, indices: list[int]) -> set[int]:
-    """Return places in `indices`, of the constants, of biases directly behind their weights."""
-    weights = dict[int, set[int]]()
-    for op in program.ops:
-        of_bias = {op.bias: op.weights} if isinstance(op, Conv2D | FullyConnected) else {}
-        for tensor in op.tensors():
-            weights.setdefault(tensor, set()).add(of_bias.get(tensor, -1))
-    pairs = pairwise(indices)
-    return {at for at, (one, bias) in enumerate(pairs, 1) if weights.get(bias, {one}) == {one}}
 
 
 def read_header(data: bytes) -> Header:
@@ -296,6 +304,7 @@ def _unpack(data: bytes, header: Header) -> Bundle:
     )
     program = decode_program(sections["PROG"], tensors, header.arena_size, manifest.layers)
     _require_biases_only_folded(program, stored)
+    _require_weights_only_in_place(program, stored)
     sizes = {tag: len(body) for tag, body in sections.items()}
     inputs, outputs = (
         [tensors[port.tensor].elements for port in ports]
@@ -310,9 +319,23 @@ def _require_biases_only_folded(program: Program, stored: tuple[StoredAs, ...]) 
     """Refuse what leans on other constants than its own weights (SPEC section 1.7)."""
     indices = [i for i, tensor in enumerate(program.tensors) if tensor.is_constant]
     folded = {place for place, one in enumerate(stored) if one.coding == Coding.FOLDED}
-    if wrong := folded - _biases_behind_weights(program, indices):
+    if wrong := folded - biases_behind_weights(program, indices):
         where = f"TENS tensor {indices[min(wrong)]}"
         raise BundleError("HT212", where, "is folded, and not the bias of the weights before it")
+
+
+def _require_weights_only_in_place(program: Program, stored: tuple[StoredAs, ...]) -> None:
+    """Refuse constants whose coding an operator that reads them does not know."""
+    indices = (i for i, tensor in enumerate(program.tensors) if tensor.is_constant)
+    codings = {i: one.coding for i, one in zip(indices, stored, strict=True)}
+    in_place = {i for i, coding in codings.items() if coding.is_in_place}
+    by_columns = {i for i, c in codings.items() if c == Coding.SPARSE_COLUMNS}
+    misplaced = (in_place & not_in_place(program)) | (by_columns & not_by_columns(program))
+    planes = {i for i in high_planes(program) if codings.get(i) != Coding.SPARSE}
+    wrong = misplaced | planes | misfits(program)
+    if wrong:
+        where = f"TENS tensor {min(wrong)}"
+        raise BundleError("HT212", where, "has a coding for weights and is read as something else")
 
 
 def _model_id(program: Program) -> bytes:

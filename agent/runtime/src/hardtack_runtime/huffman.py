@@ -16,10 +16,11 @@ from hardtack_runtime.errors import BundleError
 
 MAX_LENGTH = 12
 STREAMS_FROM = 4096
-"""Tensors of at least this many elements are split into four streams, decoded side by side."""
+"""From so many elements on (gap-huff: non-zero ones), four streams are decoded side by side."""
 
 Int8Array = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]
+_Windows = tuple[IntArray, IntArray]
 _CHAIN = 64
 """Symbols per step of the vectorised decoder's walk."""
 
@@ -158,7 +159,7 @@ def decode_dense(stored: bytes, count: int, table: Table) -> Int8Array:
     return np.concatenate(parts)
 
 
-def _window_table(table: Table) -> tuple[IntArray, IntArray]:
+def _window_table(table: Table) -> _Windows:
     """Return symbol and length for every 12-bit window; length 13 where no code fits."""
     symbols, lengths = np.zeros(1 << MAX_LENGTH, np.int64), np.full(1 << MAX_LENGTH, 13, np.int64)
     codes = table.codes
@@ -239,36 +240,72 @@ def encode_gap(codes: Int8Array, gap_table: Table, value_table: Table) -> bytes:
     value_lengths = value_table.lengths.astype(np.int64)
     words = np.stack([gap_table.codes[symbol], extra, value_table.codes[values]], axis=1)
     widths = np.stack([gap_lengths[symbol], width, value_lengths[values]], axis=1)
-    return struct.pack("<I", len(values)) + _pack_bits(words.reshape(-1), widths.reshape(-1))
+    head = struct.pack("<I", len(values))
+    if len(values) < STREAMS_FROM:
+        return head + _pack_bits(words.reshape(-1), widths.reshape(-1))
+    cuts = [slice(at, at + -(-len(values) // 4)) for at in _shares(len(values))]
+    streams = [_pack_bits(words[cut].reshape(-1), widths[cut].reshape(-1)) for cut in cuts]
+    places = np.cumsum(gaps + 1)
+    starts = (int(places[cut.start - 1]) for cut in cuts[1:])
+    head += struct.pack("<6I", *(len(stream) for stream in streams[:3]), *starts)
+    return head + b"".join(streams)
+
+
+def _shares(count: int) -> list[int]:
+    """Return where each of four streams begins, counted in what they share out."""
+    return [i * -(-count // 4) for i in range(4)]
 
 
 def decode_gap(stored: bytes, count: int, gap_table: Table, value_table: Table) -> Int8Array:
     """Read `count` elements; the inverse of `encode_gap`.
 
     Raises:
-        BundleError: HT212, the stream is not exactly as long as its codes, or an element is
-            zero or lies behind the tensor's end.
+        BundleError: HT212, the streams are not exactly as long as their codes, an element is
+            zero or lies behind the tensor's end, or a stream ends elsewhere than the next begins.
     """
     if len(stored) < 4:
         raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
     (nonzeros,) = struct.unpack_from("<I", stored)
-    reader = _BitReader(stored[4:])
-    gap_codes, value_codes = _window_table(gap_table), _window_table(value_table)
-    out, at = np.zeros(count, np.int8), -1
+    tables = _window_table(gap_table), _window_table(value_table)
+    out = np.zeros(count, np.int8)
+    if nonzeros < STREAMS_FROM:
+        _decode_gaps(stored[4:], nonzeros, 0, out, tables)
+        return out
+    if len(stored) < 28 or nonzeros > count:
+        raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
+    fields = struct.unpack_from("<6I", stored, 4)
+    at, begins = 28, [*_shares(nonzeros), nonzeros]
+    for index, start in enumerate((0, *fields[3:])):
+        end = at + fields[index] if index < 3 else len(stored)
+        if end > len(stored) or start > count:
+            raise BundleError("HT212", "DATA", "a stream begins or ends outside its tensor")
+        here = begins[index + 1] - begins[index]
+        last = _decode_gaps(stored[at:end], here, start, out, tables)
+        if index < 3 and last != fields[3 + index]:
+            raise BundleError("HT212", "DATA", "a stream does not end where the next one begins")
+        at = end
+    return out
+
+
+def _decode_gaps(
+    stream: bytes, nonzeros: int, start: int, out: Int8Array, tables: tuple[_Windows, _Windows]
+) -> int:
+    """Write the values of one stream from element `start` on; return the one behind the last."""
+    reader, at = _BitReader(stream), start - 1
     for _ in range(nonzeros):
-        symbol = reader.symbol(gap_codes)
+        symbol = reader.symbol(tables[0])
         if symbol < 4:
             gap = symbol
         else:
             exponent = symbol // 2 - 1
             gap = (2 + symbol % 2 << exponent) | reader.bits(exponent)
         at += gap + 1
-        value = reader.symbol(value_codes) - 128
-        if at >= count or value == 0:
+        value = reader.symbol(tables[1]) - 128
+        if at >= len(out) or value == 0:
             raise BundleError("HT212", "DATA", "a gap-huff element is zero or outside its tensor")
         out[at] = value
     reader.close()
-    return out
+    return at + 1
 
 
 class _BitReader:
@@ -295,7 +332,7 @@ class _BitReader:
             width -= take
         return value
 
-    def symbol(self, codes: tuple[IntArray, IntArray]) -> int:
+    def symbol(self, codes: _Windows) -> int:
         window = self._windows[self._at]
         length = int(codes[1][window])
         if length > MAX_LENGTH:

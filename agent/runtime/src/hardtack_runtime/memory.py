@@ -45,7 +45,7 @@ class Needs:
         """Return those of a bundle."""
         constants = [i for i, t in enumerate(bundle.program.tensors) if t.data is not None]
         stored = zip(constants, bundle.stored, strict=True)
-        coding = {i: one.coding for i, one in stored if one.coding != Coding.RAW}
+        coding = {i: one.coding for i, one in stored if one.coding.is_unpacked}
         folded = {i for i, one in coding.items() if one == Coding.FOLDED}
         return cls.when_coded(bundle.program, coding, folded)
 
@@ -111,7 +111,7 @@ def coded_tensors(bundle: Bundle) -> set[int]:
     """Return the indices of the tensors that must be unpacked."""
     constants = [i for i, t in enumerate(bundle.program.tensors) if t.data is not None]
     stored = zip(constants, bundle.stored, strict=True)
-    return {i for i, one in stored if one.coding != Coding.RAW}
+    return {i for i, one in stored if one.coding.is_unpacked}
 
 
 def raw_for_layers(program: Program, coded: Collection[int], limit: int) -> set[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from hardtack_runtime.packing import Coding
 
 NAMES = {
     1: "conv_2d",
@@ -22,16 +24,33 @@ NAMES = {
 """By opcode (SPEC section 2); in C, operator `add` is the entry `ht_operator_add`."""
 
 
-def table_source(opcodes: Iterable[int]) -> str:
+IN_PLACE = {
+    Coding.SPARSE: "in_place_sparse",
+    Coding.SPARSE_COLUMNS: "in_place_sparse_columns",
+}
+"""Entries of codings that are used where they lie; in C, `ht_in_place_sparse`."""
+
+
+def table_source(
+    opcodes: Iterable[int], codings: Collection[Coding] = (), *, split: bool = False
+) -> str:
     """Return the C file that takes the place of `csrc/src/ht_operators.c`.
 
     Args:
         opcodes: Of the operators that the firmware's models use.
+        codings: That their weights have.
+        split: Whether any have a high plane.
 
     Raises:
         KeyError: an opcode that does not exist.
     """
     lines = [f"    [{opcode}] = &ht_operator_{NAMES[opcode]}," for opcode in sorted(set(opcodes))]
+    entries = [
+        f"    [HT_{coding.name} - HT_SPARSE] = &ht_{entry},"
+        for coding, entry in IN_PLACE.items()
+        if coding in codings
+    ]
+    plane = "&ht_split_planes" if split else "0"
     return "\n".join(
         (
             "/* Generated: the operators that this firmware's models use; others are absent. */",
@@ -40,6 +59,12 @@ def table_source(opcodes: Iterable[int]) -> str:
             "const ht_operator_entry *const ht_operators[HT_OPERATORS] = {",
             *(lines or ["    0,"]),
             "};",
+            "",
+            "const ht_in_place_entry *const ht_in_place[HT_CODINGS - HT_SPARSE] = {",
+            *(entries or ["    0,"]),
+            "};",
+            "",
+            f"const ht_split_entry *const ht_split = {plane};",
             "",
         )
     )

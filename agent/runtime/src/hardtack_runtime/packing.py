@@ -8,16 +8,17 @@ that does not earn its bytes back is left out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import context, huffman, masking
+from hardtack_runtime import context, huffman, masking, sparse
 from hardtack_runtime.huffman import IntArray, Table
 
 Constant = npt.NDArray[Any]
@@ -33,11 +34,23 @@ class Coding(IntEnum):
     NARROW = 5
     CTX = 6
     FOLDED = 7
+    SPARSE = 8
+    SPARSE_COLUMNS = 10
 
     @property
     def label(self) -> str:
         """The name used in reports and in the specification."""
         return self.name.lower().replace("_", "-")
+
+    @property
+    def is_in_place(self) -> bool:
+        """True for codings of weights that kernels use where they lie."""
+        return self >= Coding.SPARSE
+
+    @property
+    def is_unpacked(self) -> bool:
+        """True for codings that take memory to be used."""
+        return self != Coding.RAW and not self.is_in_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +93,11 @@ def pack_constants(
     constants: list[Constant],
     unpack_limit: int | None = None,
     *,
-    raw: Collection[int] = (),
+    codings: Mapping[int, Coding] = MappingProxyType({}),
     biases: Collection[int] = (),
+    weights: Collection[int] = (),
+    in_place: Collection[Coding] = (Coding.SPARSE,),
+    skipped: Mapping[int, int] = MappingProxyType({}),
     smallest: bool = False,
     rows: int = 0,
 ) -> Packed:
@@ -90,9 +106,14 @@ def pack_constants(
     Args:
         constants: int8 or int32 arrays of four dimensions.
         unpack_limit: Bytes of memory a device has for unpacked tensors; those that save least
-            per byte of it then stay raw, to be used where they lie. None: as much as it takes.
-        raw: Indices of constants to store as they are.
+            per byte of it are then used where they lie, raw or in a coding made for that. None:
+            as much as it takes.
+        codings: By index, what some constants are to have: RAW, or a coding that is used where
+            it lies, which falls back on RAW where the constant does not suit it.
         biases: Indices of biases that may be folded: the constant before is their weights.
+        weights: Indices of weights that kernels can use where they lie.
+        in_place: Codings beside RAW that weights may have for which there is no memory.
+        skipped: By index, the input code that sparse-columns passes over; others cannot have it.
         smallest: Try ctx too, which takes a hundred times as long to unpack.
         rows: Rows of the tensor table: each names its tables as soon as there is one.
     """
@@ -106,11 +127,16 @@ def pack_constants(
         _narrow_options(constant, last) if s is None else s.options(constant, tables, smallest)
         for constant, last, s in zip(constants, before, streams, strict=True)
     ]
-    options = [every[:1] if i in raw else every for i, every in enumerate(options)]
+    fixed = {i: _in_place(constants[i], coding, skipped.get(i)) for i, coding in codings.items()}
+    options = _fix(options, fixed)
     costs = [len(table.encode()) for table in tables]
     chosen = _choose(options, costs, rows)
     if unpack_limit is not None:
-        chosen = _choose(_within(options, chosen, constants, unpack_limit), costs, rows)
+        over = _beyond(chosen, constants, unpack_limit)
+        fixed = {
+            i: _smallest_in_place(constants[i], in_place if i in weights else ()) for i in over
+        } | fixed
+        chosen = _choose(_fix(options, fixed), costs, rows)
     used = sorted({t for option in chosen for t in option.tables})
     place = {table: index for index, table in enumerate(used)}
     stored = [_stored(pick, every, place) for pick, every in zip(chosen, options, strict=True)]
@@ -269,26 +295,50 @@ def _choose(options: list[list[_Option]], costs: list[int], rows: int) -> list[_
         allowed.discard(dropped)
 
 
-def _within(
-    options: list[list[_Option]],
-    chosen: list[_Option],
-    constants: list[Constant],
-    unpack_limit: int,
-) -> list[list[_Option]]:
-    """Leave only the raw option to the tensors that save least per byte they unpack to."""
+def _fix(options: list[list[_Option]], fixed: Mapping[int, _Option]) -> list[list[_Option]]:
+    """Leave one option to some constants, and unfolded biases behind those used where they lie."""
+    in_place = {i for i, option in fixed.items() if option.coding.is_in_place}
+    return [
+        [fixed[i]]
+        if i in fixed
+        else [o for o in every if o.coding != Coding.FOLDED or i - 1 not in in_place]
+        for i, every in enumerate(options)
+    ]
+
+
+def _in_place(constant: Constant, coding: Coding, skipped: int | None = None) -> _Option:
+    """Return the constant in a coding that needs no memory; raw where that cannot hold it."""
+    data = None
+    if coding == Coding.SPARSE:
+        data = sparse.encode(constant)
+    elif coding == Coding.SPARSE_COLUMNS and skipped is not None:
+        data = sparse.encode_columns(constant, skipped)
+    if data is not None:
+        return _Option(coding, data)
+    return _Option(Coding.RAW, constant.astype(constant.dtype.newbyteorder("<")).tobytes())
+
+
+def _smallest_in_place(constant: Constant, codings: Collection[Coding]) -> _Option:
+    options = (_in_place(constant, coding) for coding in (Coding.RAW, *codings))
+    return min(options, key=_stored_size)
+
+
+def _beyond(chosen: list[_Option], constants: list[Constant], unpack_limit: int) -> set[int]:
+    """Return the coded tensors that save least per byte they unpack to and have no room."""
 
     def saved_per_byte(index: int) -> float:
-        saved = _stored_size(options[index][0]) - _stored_size(chosen[index])
+        saved = constants[index].nbytes - _stored_size(chosen[index])
         return saved / unpacked_bytes(constants[index])
 
-    coded = [i for i, option in enumerate(chosen) if option.coding != Coding.RAW]
-    left, kept = unpack_limit, set[int]()
+    coded = [i for i, option in enumerate(chosen) if option.coding.is_unpacked]
+    left, over = unpack_limit, set[int]()
     for index in sorted(coded, key=saved_per_byte, reverse=True):
         size = unpacked_bytes(constants[index])
         if size <= left:
             left -= size
-            kept.add(index)
-    return [every if i in kept else every[:1] for i, every in enumerate(options)]
+        else:
+            over.add(index)
+    return over
 
 
 def unpacked_bytes(constant: Constant) -> int:

@@ -57,21 +57,29 @@ class Op:
     """How many of the leading fields are tensor indices."""
 
     def words(self) -> list[int]:
-        """Return the fields as 32-bit words, a tuple spread at its place."""
+        """Return the fields as 32-bit words, a tuple spread at its place, what is None left out."""
         values: list[int] = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            values.extend(value if isinstance(value, tuple) else (value,))
+            if value is not None:
+                values.extend(value if isinstance(value, tuple) else (value,))
         return values
 
     def tensors(self) -> list[int]:
         """Return the tensors it names, read or written."""
-        return self.words()[: self.operands]
+        return [*self.words()[: self.operands], *self.planes()]
+
+    def planes(self) -> list[int]:
+        """Return the high plane of its weights, or nothing."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
 class Conv2D(Op):
-    """Convolution; `bias` already holds -in_zero * sum(weights)."""
+    """Convolution; `bias` already holds -in_zero * sum(weights).
+
+    A weight is its element of `weights`, and 256 times that of `high` if there is one.
+    """
 
     opcode: ClassVar[int] = 1
     operands: ClassVar[int] = 6
@@ -91,18 +99,26 @@ class Conv2D(Op):
     out_zero: int
     act_min: int
     act_max: int
+    high: int | None = None
+
+    def planes(self) -> list[int]:
+        """Return the high plane of its weights, or nothing."""
+        return [] if self.high is None else [self.high]
 
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConv2D(Conv2D):
-    """Convolution of each channel by its own kernels."""
+    """Convolution of each channel by its own kernels; they have no high plane."""
 
     opcode: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
 class FullyConnected(Op):
-    """Matrix product; `bias` already holds -in_zero * sum(weights)."""
+    """Matrix product; `bias` already holds -in_zero * sum(weights).
+
+    A weight is its element of `weights`, and 256 times that of `high` if there is one.
+    """
 
     opcode: ClassVar[int] = 3
     operands: ClassVar[int] = 6
@@ -115,6 +131,11 @@ class FullyConnected(Op):
     out_zero: int
     act_min: int
     act_max: int
+    high: int | None = None
+
+    def planes(self) -> list[int]:
+        """Return the high plane of its weights, or nothing."""
+        return [] if self.high is None else [self.high]
 
 
 @dataclass(frozen=True, slots=True)

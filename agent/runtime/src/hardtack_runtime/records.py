@@ -8,13 +8,31 @@ import struct
 from typing import Any
 
 from hardtack_runtime.errors import BundleError
-from hardtack_runtime.program import OPS, Concat, Op, Port, Program, Tensor
+from hardtack_runtime.program import (
+    OPS,
+    Concat,
+    Conv2D,
+    FullyConnected,
+    Op,
+    Port,
+    Program,
+    Tensor,
+)
 
 _COUNTS = struct.Struct("<HBB")
 _PORT = struct.Struct("<Hhf")
 _RECORD = struct.Struct("<BBH")
 _FIELD = {1: "b", 2: "h", 4: "i"}
 """Formats of a field, by the bytes it takes."""
+_WITH_PLANES = (Conv2D, FullyConnected)
+_FIELD_COUNTS = {
+    kind: {len(fields) - is_short for is_short in ((0, 1) if kind in _WITH_PLANES else (0,))}
+    for kind in OPS.values()
+    for fields in [
+        [f for f in dataclasses.fields(kind) if f.name != "high" or kind in _WITH_PLANES]
+    ]
+}
+"""How many fields an operator may have: a high plane is named, or it is not."""
 
 
 def encode_program(program: Program) -> bytes:
@@ -99,6 +117,6 @@ def _decode_op(section: bytes, at: int, index: int) -> tuple[Op, int]:
     fields: list[Any] = words
     if kind is Concat:
         fields = [*words[:2], tuple(words[2:])]
-    if len(fields) != len(dataclasses.fields(kind)):
+    if len(fields) not in _FIELD_COUNTS[kind]:
         raise BundleError("HT212", where, f"{count} fields for {kind.__name__}")
     return kind(*fields), at + _RECORD.size + width * count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from enum import IntFlag
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import context, huffman, masking
+from hardtack_runtime import context, huffman, masking, sparse
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
 from hardtack_runtime.packing import Coding, Packed, frame, row_sums, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
@@ -24,6 +24,11 @@ MAX_TENSORS = 16384
 MAX_TABLES = 256
 MAX_VECTORS = 64
 _HEAD = struct.Struct("<HBB")
+_WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
+    Coding.CTX: context.decode,
+    Coding.SPARSE: sparse.decode,
+    Coding.SPARSE_COLUMNS: sparse.decode_columns,
+}
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 
 
@@ -38,7 +43,7 @@ def unpacked_size(program: Program, packed: Packed) -> int:
     return sum(
         unpacked_bytes(data)
         for data, stored in zip(constants, packed.constants, strict=True)
-        if stored.coding != Coding.RAW
+        if stored.coding.is_unpacked
     )
 
 
@@ -162,7 +167,7 @@ def decode_tensors(
         _decode_row(index, layout, fields, len(tables), arena_size)
         for index, fields in enumerate(layout.row.iter_unpack(section[_HEAD.size :]))
     ]
-    coded = sum(round_up(row.raw_size, 16) for row in rows if row.coding > Coding.RAW)
+    coded = sum(round_up(row.raw_size, 16) for row in rows if row.is_unpacked)
     if coded != unpack_size:
         raise BundleError(
             "HT212", "TENS", f"unpacks to {coded} bytes, the header says {unpack_size}"
@@ -171,7 +176,8 @@ def decode_tensors(
     for row in rows:
         tensor, how = _decode_tensor(row, data, tables, before)
         tensors.append(tensor)
-        before = tensor.data if tensor.is_constant else before
+        if how is not None:
+            before = None if how.coding.is_in_place else tensor.data
         if how is not None:
             stored.append(how)
     return tuple(tensors), tuple(stored)
@@ -196,6 +202,10 @@ class _Row:
     @property
     def elements(self) -> int:
         return math.prod(self.dims)
+
+    @property
+    def is_unpacked(self) -> bool:
+        return self.coding != ARENA and Coding(self.coding).is_unpacked
 
     @property
     def raw_size(self) -> int:
@@ -223,7 +233,7 @@ def _codes(row: _Row, tables: int) -> bool:
     if row.coding in (ARENA, Coding.RAW, Coding.NARROW, Coding.FOLDED):
         suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
         return suits and row.table == row.gap_table == 0
-    if row.coding == Coding.CTX:
+    if row.coding in _WITHOUT_TABLES:
         return row.dtype.itemsize == 1 and row.table == row.gap_table == 0
     known = row.table < tables and row.gap_table < tables
     gaps = row.coding == Coding.GAP_HUFF or row.gap_table == 0
@@ -261,8 +271,8 @@ def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> n
         return np.frombuffer(stored, row.dtype)
     if row.coding == Coding.NARROW:
         return _widen(row.where, stored, row.elements)
-    if row.coding == Coding.CTX:
-        return context.decode(stored, row.dims)
+    if row.coding in _WITHOUT_TABLES:
+        return _WITHOUT_TABLES[row.coding](stored, row.dims)
     values = tables[row.table]
     if row.coding == Coding.GAP_HUFF:
         return huffman.decode_gap(stored, row.elements, tables[row.gap_table], values)

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from hardtack_converters.compress.bench import Bench, Changed, needed
 from hardtack_converters.compress.layers import chosen_layers, layer_name
+from hardtack_converters.compress.outliers import share_of
 from hardtack_converters.compress.reconstruct import (
     Settle,
     can_reconstruct,
@@ -47,7 +48,8 @@ def round_weights(model: ir.Model, settings: Round, bench: Bench | None = None) 
     changed = moved = total = 0
     layers = chosen_layers(model, settings.layers, can_reconstruct)
     for index, layer in enumerate(layers):
-        if grid_step(layer.weights.astype(np.float32)) is not None or not can_reconstruct(layer):
+        on_grid = grid_step(layer.weights.astype(np.float32)) is not None
+        if on_grid or share_of(layer.node) > 0 or not can_reconstruct(layer):
             continue
         original = linear_of(sources[layer_name(layer.node)])
         assert original is not None

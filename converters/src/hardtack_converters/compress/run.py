@@ -13,6 +13,7 @@ from hardtack_converters.compress.bench import Bench, Changed, Measured
 from hardtack_converters.compress.bias_correction import bias_correction
 from hardtack_converters.compress.equalise import equalise
 from hardtack_converters.compress.factorise import factorise
+from hardtack_converters.compress.outliers import outliers
 from hardtack_converters.compress.prune import prune
 from hardtack_converters.compress.round import round_weights
 from hardtack_converters.compress.settings import (
@@ -20,6 +21,7 @@ from hardtack_converters.compress.settings import (
     BiasCorrection,
     Equalise,
     Factorise,
+    Outliers,
     Pass,
     Prune,
     Round,
@@ -38,6 +40,7 @@ PASSES: dict[type[Pass], Apply] = {
     Equalise: equalise,
     BiasCorrection: bias_correction,
     Round: round_weights,
+    Outliers: outliers,
 }
 """Each pass by its settings; it changes the model in place."""
 

@@ -136,7 +136,16 @@ class Round(AccuracyPass):
     """Calibration samples that outputs are compared on."""
 
 
+class Outliers(AccuracyPass):
+    """Give the few largest weights of a layer a high byte, and so all others a finer grid."""
+
+    pass_: Literal["outliers"] = Field(default="outliers", alias="pass")
+    share: Annotated[float, Field(gt=0, le=0.1)] = 0.005
+    """Weights of a layer that may reach beyond int8, at most."""
+
+
 Compression = Annotated[
-    Prune | Share | Factorise | Equalise | BiasCorrection | Round, Field(discriminator="pass_")
+    Prune | Share | Factorise | Equalise | BiasCorrection | Round | Outliers,
+    Field(discriminator="pass_"),
 ]
 """One [[compress]] table."""

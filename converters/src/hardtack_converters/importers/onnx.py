@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hardtack_converters.importers.source import Shapes, Source, named_shapes
 from hardtack_runtime.errors import HardtackError, ModelImportError, UnsupportedOpError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx
     import onnx_ir as ir
 
@@ -29,6 +32,12 @@ def parse_onnx(source: Source) -> onnx.ModelProto:
     Raises:
         ModelImportError: HT204 not a whole ONNX file or external data missing, HT206 opset.
     """
+    proto = _parse(source)
+    _load_external(proto, source)
+    return proto
+
+
+def _parse(source: Source) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -39,7 +48,6 @@ def parse_onnx(source: Source) -> onnx.ModelProto:
         raise _garbage(source, "it does not parse as ONNX") from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise _garbage(source, "it holds no graph")
-    _load_external(proto, source)
     return proto
 
 
@@ -228,3 +236,26 @@ def _pin(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> None:
             "HT205", f"input {value.name}", f"dimension {axis} ('{dim.dim_param}') is not fixed",
             _PIN,
         )  # fmt: skip
+
+
+def constants(source: Source) -> Iterator[npt.NDArray[Any]]:
+    """Give the constants of a model, subgraphs and attributes included, in the file itself.
+
+    Raises:
+        ModelImportError: HT204, not a whole ONNX file.
+    """
+    import onnx
+
+    proto = _parse(source)
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            with contextlib.suppress(Exception):  # of a type or a size that numpy cannot say
+                yield onnx.numpy_helper.to_array(tensor)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)

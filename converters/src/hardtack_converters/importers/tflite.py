@@ -12,11 +12,16 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from hardtack_converters.importers.source import Shapes, Source
 from hardtack_runtime.errors import ConfigError, HardtackError, ModelImportError
 
 if TYPE_CHECKING:
     import onnx
+
+_BYTES: np.dtype[Any] = np.dtype(np.uint8)
 
 
 def tflite_to_onnx(source: Source, input_shapes: Shapes) -> onnx.ModelProto:
@@ -108,3 +113,50 @@ def _check_counts(model: Any, source: Source) -> None:
     )
     if max(lengths) > room or not graph.InputsLength() or not graph.OutputsLength():
         raise ValueError("a table is longer than the file, or there are no inputs or outputs")
+
+
+def constants(source: Source) -> Iterator[npt.NDArray[Any]]:
+    """Give the constants of every subgraph, as they are stored, whatever the operators.
+
+    Raises:
+        ModelImportError: HT204 damaged.
+        ConfigError: HT105, the package that reads the format is not installed.
+    """
+    _require_reader(source)
+    import tflite
+
+    from hardtack_converters.importers.tflite_graph import DTYPES
+
+    with _contained(source):
+        _check_root(source.data)
+        model = tflite.Model.GetRootAs(source.data, 0)
+        dtypes: dict[int, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        room = len(source.data) // 4
+        for index in range(_counted(model.SubgraphsLength(), room)):
+            graph = model.Subgraphs(index)
+            for number in range(_counted(graph.TensorsLength(), room)):
+                tensor = graph.Tensors(number)
+                dtypes[tensor.Buffer()] = DTYPES.get(tensor.Type(), _BYTES), _shape(tensor)
+        for index in range(_counted(model.BuffersLength(), room)):
+            stored = model.Buffers(index).DataAsNumpy()
+            if isinstance(stored, np.ndarray):
+                yield _as_typed(stored, *dtypes.get(index, (_BYTES, ())))
+
+
+def _counted(length: int, room: int) -> int:
+    if length > room:
+        raise ValueError("a table is longer than the file")
+    return length
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    shape = tensor.ShapeAsNumpy()
+    return tuple(map(int, shape)) if isinstance(shape, np.ndarray) else ()
+
+
+def _as_typed(
+    stored: npt.NDArray[np.uint8], dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Return numbers of the tensor's type and shape, or the bytes where these do not fit."""
+    fits = stored.size == int(np.prod(shape)) * dtype.itemsize
+    return stored.copy().view(dtype).reshape(shape) if fits else stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,14 @@ from hardtack_converters.lower.reading import (
 )
 from hardtack_converters.lower.window import window_of
 from hardtack_converters.query import label
+from hardtack_converters.ranges import WIDEST
 from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.program import Conv2D, DepthwiseConv2D, Dims, FullyConnected
 
 IntArray = npt.NDArray[np.int64]
 ACC_LIMIT = (1 << 31) - 1
+MOST_WIDE = 0.15
+"""Share of weights that may be beyond int8: their high plane is sparse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,27 @@ class Filter:
     """Weights of one operator, outputs first.
 
     Attributes:
-        codes: int64 [O, ...], within [-128, 127].
+        codes: int64 [O, ...], within [-128, 127], or +-WIDEST where there is a high plane.
         scale: float32 [O] or [1].
     """
 
     codes: IntArray
     scale: npt.NDArray[np.float32]
+
+    @property
+    def is_wide(self) -> bool:
+        """True if there are codes beyond int8: codes = low + 256 * high."""
+        return bool(np.abs(self.codes).max(initial=0) > 128)
+
+    @property
+    def low(self) -> IntArray:
+        """The low plane, within int8."""
+        return self.codes - 256 * self.high
+
+    @property
+    def high(self) -> IntArray:
+        """The high plane, within int8; zeros unless wide."""
+        return np.asarray((self.codes + 128) >> 8 if self.is_wide else np.zeros_like(self.codes))
 
 
 def filter_of(node: ir.Node, value: ir.Value | None, out_axis: int) -> Filter:
@@ -54,7 +73,11 @@ def filter_of(node: ir.Node, value: ir.Value | None, out_axis: int) -> Filter:
             "HT302", label(node), "its weights are not a quantised constant",
             "both factors computed at run time have no int8 kernel",
         )  # fmt: skip
-    if weights.zero_point != 0 or np.abs(weights.codes).max(initial=0) > 128:
+    largest = np.abs(weights.codes).max(initial=0)
+    outliers = np.count_nonzero(np.abs(weights.codes) > 128)
+    few = outliers < MOST_WIDE * weights.codes.size and weights.codes.shape[out_axis] > 1
+    splits = few and query.int_attribute(node, "group", 1) == 1
+    if weights.zero_point != 0 or largest > (WIDEST if splits else 128):
         raise UnsupportedOpError(
             "HT303", label(node), "its weights are not int8 with zero point 0",
             "quantise weights to symmetric int8",
@@ -118,21 +141,23 @@ def multipliers(
     return mult, shift
 
 
-def fold_zero_point(node: ir.Node, bias: IntArray, rows: IntArray, in_zero: int) -> IntArray:
+def fold_zero_point(node: ir.Node, bias: IntArray, weights: Filter, in_zero: int) -> IntArray:
     """Return bias - in_zero * sum(weights), having checked that no sum can leave int32.
 
     Args:
         node: For the message.
         bias: int64 [O].
-        rows: Weight codes, int64 [O, K].
+        weights: Of the node.
         in_zero: Zero point of the input.
 
     Raises:
         UnsupportedOpError: HT304.
     """
+    rows = weights.codes.reshape(len(weights.codes), -1)
     folded: IntArray = bias - in_zero * rows.sum(axis=1)
     # Every code and weight may be -128, and kernels add in any order: what readers check too.
     worst = np.abs(folded) + (rows.shape[1] << 14)
+    worst += int(np.abs(weights.high.reshape(rows.shape)).sum(axis=1).max(initial=0)) << 15
     if worst.max(initial=0) > ACC_LIMIT:
         channel = int(worst.argmax())
         raise UnsupportedOpError(
@@ -153,24 +178,26 @@ def lower_conv(asm: Assembler, node: ir.Node) -> None:
     product = product_scale(value.grid, weights.scale, single=False)
     outputs = weights.codes.shape[0]
     bias = bias_of(node, query.input_at(node, 2), product, outputs)
-    flat = weights.codes.reshape(outputs, -1)
-    folded = fold_zero_point(node, bias, flat, value.grid.zero_point)
+    folded = fold_zero_point(node, bias, weights, value.grid.zero_point)
     value = asm.arrange(value, channels_last(value.shape), node)
     channels = value.shape[1]
     source = asm.view(value.tensor, (1, window.height, window.width, channels))
     shape = query.shape_of(node.outputs[0])
     dims: Dims = (1, window.out_height, window.out_width, outputs)
     result = asm.arena(str(node.outputs[0].name), dims)
-    kernels = weights.codes.reshape(outputs, -1, window.kernel_h, window.kernel_w)
     group = query.int_attribute(node, "group", 1)
-    depthwise = group == channels > 1 and kernels.shape[1] == 1
-    codes = kernels[:, 0].transpose(1, 2, 0) if depthwise else kernels.transpose(0, 2, 3, 1)
+    depthwise = group == channels > 1 and weights.codes.shape[1] == 1
+
+    def arranged(codes: IntArray) -> npt.NDArray[np.int8]:
+        kernels = codes.reshape(outputs, -1, window.kernel_h, window.kernel_w).astype(np.int8)
+        return kernels[:, 0].transpose(1, 2, 0) if depthwise else kernels.transpose(0, 2, 3, 1)
+
     mult, shift = multipliers(node, product, out)
     kind = DepthwiseConv2D if depthwise else Conv2D
     asm.emit(
         kind(
             source,
-            asm.constant(f"{node.name}:weights", codes.astype(np.int8)),
+            asm.constant(f"{node.name}:weights", arranged(weights.low)),
             asm.constant(f"{node.name}:bias", folded.astype(np.int32)),
             asm.scaling(f"{node.name}:mult", mult),
             asm.scaling(f"{node.name}:shift", shift),
@@ -178,10 +205,23 @@ def lower_conv(asm: Assembler, node: ir.Node) -> None:
             *(window.stride_h, window.stride_w, window.dilation_h, window.dilation_w),
             *(window.pad_top, window.pad_left, value.grid.zero_point, out.zero_point),
             *target.code_bounds(out),
+            high=_plane(asm, node, weights, arranged),
         ),
         str(node.name),
     )
     bind(asm, target, Activation(result, shape, channels_last(shape), out))
+
+
+def _plane(
+    asm: Assembler,
+    node: ir.Node,
+    weights: Filter,
+    arranged: Callable[[IntArray], npt.NDArray[np.int8]],
+) -> int | None:
+    """Add the high plane of weights that have one."""
+    if not weights.is_wide:
+        return None
+    return asm.constant(f"{node.name}:high", arranged(weights.high))
 
 
 def lower_gemm(asm: Assembler, node: ir.Node) -> None:
@@ -203,25 +243,31 @@ def lower_gemm(asm: Assembler, node: ir.Node) -> None:
     single = weights.scale.size == 1
     product = product_scale(value.grid, weights.scale, single=single)
     bias = bias_of(node, query.input_at(node, 2), product, outputs)
-    folded = fold_zero_point(node, bias, weights.codes, value.grid.zero_point)
+    folded = fold_zero_point(node, bias, weights, value.grid.zero_point)
     rows = value.order.size // inputs
     if rows > 1:
         value = asm.row_major(value, node)
-    codes = np.empty_like(weights.codes)
-    codes[:, value.order.reshape(rows, inputs)[0]] = weights.codes
+    places = value.order.reshape(rows, inputs)[0]
+
+    def arranged(codes: IntArray) -> npt.NDArray[np.int8]:
+        columns = np.empty(codes.shape, np.int8)
+        columns[:, places] = codes
+        return columns
+
     shape = query.shape_of(node.outputs[0])
     result = asm.arena(str(node.outputs[0].name), (1, 1, rows, outputs))
     mult, shift = multipliers(node, product, out)
     asm.emit(
         FullyConnected(
             value.tensor,
-            asm.constant(f"{node.name}:weights", codes.astype(np.int8)),
+            asm.constant(f"{node.name}:weights", arranged(weights.low)),
             asm.constant(f"{node.name}:bias", folded.astype(np.int32)),
             asm.scaling(f"{node.name}:mult", mult),
             asm.scaling(f"{node.name}:shift", shift),
             result,
             out.zero_point,
             *target.code_bounds(out),
+            high=_plane(asm, node, weights, arranged),
         ),
         str(node.name),
     )

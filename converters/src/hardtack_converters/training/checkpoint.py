@@ -21,7 +21,7 @@ from hardtack_runtime.errors import ModelImportError
 
 
 def identity_of(
-    models: tuple[ir.Model | None, ...],
+    models: tuple[ir.Model, ...],
     samples: npt.NDArray[np.float32],
     classes: npt.NDArray[np.int64],
     options: TrainOptions,
@@ -29,8 +29,7 @@ def identity_of(
     """Return a digest of all that decides how a training goes, in hex."""
     digest = hashlib.sha256(repr((asdict(options), samples.shape)).encode())
     for model in models:
-        if model is not None:
-            digest.update(ir.to_proto(model).SerializeToString(deterministic=True))
+        digest.update(ir.to_proto(model).SerializeToString(deterministic=True))
     digest.update(np.ascontiguousarray(samples).tobytes())
     digest.update(np.ascontiguousarray(classes).tobytes())
     return digest.hexdigest()

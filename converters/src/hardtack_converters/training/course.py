@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hardtack_converters.training.average import Average
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
+from hardtack_converters.training.teachers import distance, softened
 from hardtack_runtime.errors import ModelImportError
 
 SMALLEST_LR = 0.01
@@ -179,7 +180,8 @@ class Course:
             answers = self.module.logits(self._moved(self.samples[chosen])).float()
         loss = functional.cross_entropy(answers, self.classes[chosen])
         if self.soft is not None:
-            loss = (1 - self.options.teacher) * loss + self._follow(self.soft[chosen], answers)
+            far = distance(self.soft[chosen], answers, self.options.temperature)
+            loss = (1 - self.options.teacher) * loss + self.options.teacher * far
         rates = (grid.rate(self.options.structure) for grid in self.module.all_grids())
         bits = sum(rates, torch.zeros(()))
         self.optimizer.zero_grad()
@@ -189,20 +191,12 @@ class Course:
             self.average.follow()
         return float(loss.detach())
 
-    def listen(self, teacher: ir.Model) -> None:
-        """Follow the soft answers of a model to all samples as they are, unmoved."""
-        module = GraphModule(teacher.clone(), exact=True)
-        with torch.no_grad():
-            answers = [module.logits(some) for some in self.samples.split(JUDGED_AT_ONCE)]
-        self.soft = functional.softmax(torch.cat(answers) / self.options.temperature, -1)
-
-    def _follow(self, soft: Tensor, answers: Tensor) -> Tensor:
-        """Return the distance to the teacher's soft answers (arXiv 1503.02531)."""
-        t = self.options.temperature
-        distance = functional.kl_div(
-            functional.log_softmax(answers / t, -1), soft, reduction="batchmean"
+    def listen(self, teachers: Sequence[ir.Model]) -> None:
+        """Follow the soft answers of models to all samples as they are, unmoved."""
+        wanted, classes = self.options, self.module.logits(self.samples[:1]).shape[-1]
+        self.soft = softened(
+            teachers, wanted.teacher_weights, self.samples, wanted.temperature, classes
         )
-        return self.options.teacher * t * t * distance
 
     def _error(self, module: GraphModule) -> float:
         x, y = self.judges

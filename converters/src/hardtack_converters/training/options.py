@@ -32,7 +32,8 @@ class TrainOptions:
             of itself at each step, 0..1; 0: the weights as they are.
         half: Multiply in bfloat16, twice as fast on processors that can; samples held out are
             judged in float32.
-        teacher: Share of the loss that follows the soft answers of a teacher, 0..1.
+        teacher: Share of the loss that follows the soft answers of teachers, 0..1.
+        teacher_weights: How much each teacher counts; none: all alike.
         temperature: Of those answers.
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
         shift: Pixels by which pictures are moved at random, each way.
@@ -52,6 +53,7 @@ class TrainOptions:
     average: float = 0.0
     half: bool = False
     teacher: float = 0.0
+    teacher_weights: tuple[float, ...] = ()
     temperature: float = 4.0
     held_out: int = 5000
     shift: int = 0

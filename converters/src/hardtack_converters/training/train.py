@@ -6,6 +6,7 @@ not an outcome. What is returned is the best epoch that keeps the limit, judged 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def train(
     options: TrainOptions,
     sizer: Sizer,
     *,
-    teacher: ir.Model | None = None,
+    teachers: Sequence[ir.Model] = (),
     checkpoint: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Trained:
@@ -45,7 +46,7 @@ def train(
         classes: int64 [count].
         options: How.
         sizer: Counts bytes after every epoch: `size.bundle_sizer`.
-        teacher: A prepared float model of the same input and classes; None: `model` as it is.
+        teachers: Prepared float models of the same input and classes; none: `model` as it is.
         checkpoint: File that keeps the state after every epoch, and is gone on from if it is there.
         progress: Told after every epoch.
 
@@ -63,8 +64,8 @@ def train(
         )
         _check_batches(course, samples)
         if options.teacher:
-            course.listen(model if teacher is None else teacher)
-        identity = identity_of((model, teacher), samples, classes, options)
+            course.listen(teachers or (model,))
+        identity = identity_of((model, *teachers), samples, classes, options)
         if checkpoint is not None and checkpoint.exists():
             resume(course, checkpoint, identity)
             for epoch in course.epochs:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hardtack.config import FILE_NAME
-from hardtack.files import write_whole
+from hardtack.files import refuse_to_replace, write_whole
 from hardtack_runtime.errors import ConfigError
 
 _TEMPLATE = """\
@@ -44,8 +44,7 @@ def command(model: Path, force: bool) -> None:
 
     kind = sniff(read_source(model))
     target = Path(FILE_NAME)
-    if target.exists() and not force:
-        raise ConfigError("HT106", str(target), "exists already", "use --force to replace it")
+    refuse_to_replace(target, force)
     name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:31] or "model"
     data = "" if kind == "tflite" else _FLOAT
     # A JSON string is a TOML one, but that TOML wants DEL escaped.

@@ -46,13 +46,24 @@ def describe(content: Bundle) -> dict[str, Any]:
             "unpacked_weights": header.unpacked_size,
             "unpacked_layer": Needs.of(content).layer,
         },
-        "operators": [
-            {"name": name, "operator": type(op).__name__}
-            for name, op in zip_longest(content.manifest.layers, content.program.ops, fillvalue="")
-        ],
+        "operators": operators(content),
         "constants": constants(content),
         "golden_vectors": len(content.golden),
     }
+
+
+def operators(content: Bundle) -> list[dict[str, Any]]:
+    """Return one row per operator: its name, what it is, and how its weights are stored."""
+    from hardtack_runtime.program import Conv2D, FullyConnected
+
+    indices = [i for i, t in enumerate(content.program.tensors) if t.data is not None]
+    labels = {i: one.coding.label for i, one in zip(indices, content.stored, strict=True)}
+    rows = []
+    for name, op in zip_longest(content.manifest.layers, content.program.ops, fillvalue=""):
+        weights = [op.weights, *op.planes()] if isinstance(op, Conv2D | FullyConnected) else []
+        coding = " + ".join(labels.get(i, "") for i in weights)
+        rows.append({"name": name, "operator": type(op).__name__, "weights": coding})
+    return rows
 
 
 def constants(content: Bundle) -> list[dict[str, Any]]:
@@ -102,10 +113,10 @@ def _print(content: Bundle) -> None:
             )
     if manifest.labels:
         console.print(f"labels {', '.join(manifest.labels)}", markup=False)
-    operators = Table("operator", "name", box=None, pad_edge=False)
-    for name, op in zip_longest(manifest.layers, content.program.ops, fillvalue=""):
-        operators.add_row(type(op).__name__, name)
-    console.print(operators)
+    layers = Table("operator", "name", "weights", box=None, pad_edge=False)
+    for row in operators(content):
+        layers.add_row(row["operator"], row["name"], row["weights"])
+    console.print(layers)
     weights = Table("constants", "raw", "stored", "entropy bound", box=None, pad_edge=False)
     for coding in (c.label for c in Coding):
         rows = [row for row in constants(content) if row["coding"] == coding]

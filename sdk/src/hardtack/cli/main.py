@@ -22,6 +22,8 @@ VERBS = {
     "convert": "bake the model into a signed bundle",
     "inspect": "show what a bundle holds",
     "verify": "check a bundle's signature, digest and golden vectors",
+    "pack": "make an .onnx or .tflite file small, for another runtime",
+    "unpack": "restore a packed model byte for byte",
     "keys": "make and list signing keys",
     "agent": "run a device agent on this machine",
     "serve": "run the fleet controller (and a broker, unless there is one)",

@@ -47,6 +47,9 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
         return
     if training.resumed:
         click.echo("went on    with a training that was interrupted")
+    for number, assistant in enumerate(training.assistants, 1):
+        told = "was trained before" if assistant is None else _line(assistant)
+        click.echo(f"assistant  {number}: {told}")
     for notice in training.trained.notices:
         click.echo(f"           {notice}")
     best = training.trained.best

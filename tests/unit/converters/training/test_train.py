@@ -139,7 +139,7 @@ def test_a_teacher_may_be_another_model() -> None:
     astray = replace(FEW, epochs=8, teacher=0.0)
     wrong = train(digits.model(), x, (y + 1) % 10, astray, digits.codes_bytes)
     options = replace(FEW, epochs=12, teacher=1.0, shift=0, rate=0.0)
-    taught = train(digits.model(), x, y, options, digits.codes_bytes, teacher=wrong.model)
+    taught = train(digits.model(), x, y, options, digits.codes_bytes, teachers=(wrong.model,))
     assert taught.best.error > 0.5
     alone = train(digits.model(), x, y, options, digits.codes_bytes)
     assert alone.best.error < 0.2
@@ -152,7 +152,7 @@ def test_a_checkpoint_of_another_teacher_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelImportError, match="of another training"):
         train(
             digits.model(), x, y, once, digits.codes_bytes,
-            checkpoint=checkpoint, teacher=other.model,
+            checkpoint=checkpoint, teachers=(other.model,),
         )  # fmt: skip
 
 

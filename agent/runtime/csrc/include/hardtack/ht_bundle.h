@@ -35,7 +35,10 @@ typedef enum ht_coding {
     HT_MASKED_HUFF = 4,
     HT_NARROW = 5,
     HT_CTX = 6,
-    HT_FOLDED = 7
+    HT_FOLDED = 7,
+    HT_SPARSE = 8,
+    HT_SPARSE_COLUMNS = 10,
+    HT_CODINGS
 } ht_coding;
 
 typedef struct ht_span {
@@ -79,6 +82,12 @@ HT_API ht_status ht_bundle_code_table(const ht_bundle *bundle, uint32_t index, h
 
 /* Does it need unpacking? */
 int ht_is_coded(const ht_tensor *tensor);
+
+/* Is it coded, and used where it lies? Only weights of conv_2d and fully_connected are. */
+int ht_is_in_place(const ht_tensor *tensor);
+
+/* The tensor as rows: output channels, or what would be them. */
+int32_t ht_tensor_rows(const ht_tensor *tensor);
 
 /* Bytes that a coded tensor takes in the unpack memory, a multiple of 16. */
 uint32_t ht_unpacked_bytes(const ht_tensor *tensor);

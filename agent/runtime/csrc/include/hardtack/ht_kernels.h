@@ -40,9 +40,27 @@ typedef struct ht_window {
  * out     int8 [OH][OW][O]
  *
  * taps * 2^14 + |bias| < 2^31, so no accumulator overflows. */
-void ht_conv_2d_s8(const int8_t *in, ht_dims in_dims, const int8_t *weights, int32_t group_c,
-                   const int32_t *bias, const ht_window *window, int32_t in_zero,
-                   const ht_output_stage *stage, int8_t *out, ht_dims out_dims);
+typedef void ht_conv_2d_kernel(const int8_t *in, ht_dims in_dims, const int8_t *weights,
+                               int32_t group_c, const int32_t *bias, const ht_window *window,
+                               int32_t in_zero, const ht_output_stage *stage, int8_t *out,
+                               ht_dims out_dims);
+ht_conv_2d_kernel ht_conv_2d_s8;
+
+/* The same without groups, a weight being low + 256 * high, in all acc within int32.
+ *
+ * low  int8 [O][KH][KW][C]   high  the same, coded as sparse (SPEC section 1.7) */
+typedef void ht_conv_2d_split_kernel(const int8_t *in, ht_dims in_dims, const int8_t *low,
+                                     const uint8_t *high, const int32_t *bias,
+                                     const ht_window *window, int32_t in_zero,
+                                     const ht_output_stage *stage, int8_t *out, ht_dims out_dims);
+ht_conv_2d_split_kernel ht_conv_2d_split_s8;
+
+/* As conv_2d, weights being coded as sparse (SPEC section 1.7) and used where they lie. */
+ht_conv_2d_kernel ht_conv_2d_sparse_s8;
+
+/* The same of windows of one tap without padding, the pixels of an image one high: a
+ * fully_connected; weights being coded as sparse-columns. */
+ht_conv_2d_kernel ht_fully_connected_columns_s8;
 
 /* As conv_2d, output channel o reading only input channel o / (O / C).
  *
@@ -50,11 +68,6 @@ void ht_conv_2d_s8(const int8_t *in, ht_dims in_dims, const int8_t *weights, int
 void ht_depthwise_conv_2d_s8(const int8_t *in, ht_dims in_dims, const int8_t *weights,
                              const int32_t *bias, const ht_window *window, int32_t in_zero,
                              const ht_output_stage *stage, int8_t *out, ht_dims out_dims);
-
-/* out[r][o] = stage(bias[o] + sum_i in[r][i] * w[o][i]); bias already holds -in_zero * sum(w). */
-void ht_fully_connected_s8(const int8_t *in, const int8_t *weights, const int32_t *bias,
-                           const ht_output_stage *stage, int8_t *out, int32_t rows, int32_t n_in,
-                           int32_t n_out);
 
 /* One operand of add: M((x - zero) << left_shift, mult, shift). */
 typedef struct ht_operand {

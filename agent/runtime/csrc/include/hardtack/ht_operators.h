@@ -4,9 +4,13 @@
 #ifndef HARDTACK_HT_OPERATORS_H
 #define HARDTACK_HT_OPERATORS_H
 
+#include "hardtack/ht_bundle.h"
+
 #define HT_OPERATORS 14 /* the largest opcode and one; opcode 0 is none */
 
 typedef struct ht_operator_entry ht_operator_entry;
+typedef struct ht_in_place_entry ht_in_place_entry;
+typedef struct ht_split_entry ht_split_entry;
 
 extern const ht_operator_entry ht_operator_conv_2d;
 extern const ht_operator_entry ht_operator_depthwise_conv_2d;
@@ -23,5 +27,17 @@ extern const ht_operator_entry ht_operator_softmax;
 extern const ht_operator_entry ht_operator_lookup;
 
 extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
+
+/* What conv_2d and fully_connected need for weights that are used where they lie, by coding from
+ * HT_SPARSE on; NULL for codings that no model has. */
+extern const ht_in_place_entry ht_in_place_sparse;
+extern const ht_in_place_entry ht_in_place_sparse_columns;
+
+extern const ht_in_place_entry *const ht_in_place[HT_CODINGS - HT_SPARSE];
+
+/* And for weights with a high plane; NULL where no model has one. */
+extern const ht_split_entry ht_split_planes;
+
+extern const ht_split_entry *const ht_split;
 
 #endif
