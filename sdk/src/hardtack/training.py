@@ -92,8 +92,9 @@ def train_model(
     resumed = any(file.exists() for file in under_way)
     how = TrainOptions(
         epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
-        average=wanted.average, teacher=wanted.teacher, teacher_weights=tuple(wanted.teacher_weights),
-        temperature=wanted.temperature, shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
+        average=wanted.average, teacher=wanted.teacher,
+        teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
+        shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
     )  # fmt: skip
     teachers = [_prepared(base / name, config)[0] for name in wanted.teachers]
     taught = train_assistants(
