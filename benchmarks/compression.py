@@ -79,6 +79,8 @@ class Phase:
         ramp: Share of the epochs over which it comes into force.
         lr: First learning rate.
         structure: Codes that a unit counts for.
+        growth: What the rate may grow by after an epoch.
+        average: Share of itself that the average of the weights keeps at a step.
     """
 
     size: int | None
@@ -88,22 +90,24 @@ class Phase:
     ramp: float = 0.05
     lr: float = 0.01
     structure: float = 1.0
+    growth: float | None = 1.1
+    average: float = 0.99
 
 
 RECIPES = {
     "lenet300": (
-        Phase(None, 8, shift=1, lr=0.02),
-        Phase(5800, 35, shift=1, rate=2e-6, ramp=0.25, lr=0.02),
-        Phase(4800, 20, shift=1, rate=6e-6, lr=0.02),
+        Phase(None, 14, shift=1, lr=0.02, average=0.998),
+        Phase(5200, 40, shift=1, rate=2e-6, ramp=0.25, lr=0.02, growth=1.3),
+        Phase(4200, 24, shift=1, rate=6e-6),
+        Phase(3600, 24, shift=1, rate=1e-5),
+        Phase(3100, 24, shift=1, rate=1.5e-5),
     ),
     "lenet5": (
-        Phase(None, 7, shift=1, lr=0.02),
-        Phase(11000, 10, rate=3e-6, ramp=0.25, lr=0.02),
-        Phase(4500, 14, rate=8e-6),
-        Phase(3068, 22, rate=2.5e-5, structure=3.0),
-        Phase(3072, 11, rate=4.4e-5, ramp=0.01, lr=0.006, structure=3.0),
-        Phase(3070, 6, rate=2e-5, ramp=0.01, lr=0.006, structure=3.0),
-        Phase(3071, 5, rate=9e-6, ramp=0.01, lr=0.006, structure=3.0),
+        Phase(None, 14, shift=2, lr=0.02, average=0.998),
+        Phase(8000, 16, rate=2e-6, ramp=0.1, lr=0.015, growth=2.0),
+        Phase(4500, 20, rate=9e-6),
+        Phase(3072, 30, rate=3e-5, structure=3.0),
+        Phase(2700, 20, rate=3e-5, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""
@@ -255,7 +259,8 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
     for phase in RECIPES[net]:
         wanted = TrainOptions(
             epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
-            structure=phase.structure, shift=phase.shift, seed=seed,
+            structure=phase.structure, shift=phase.shift, seed=seed, growth=phase.growth,
+            average=phase.average, half=True,
             teacher=TEACHING if teacher else 0.0,
         )  # fmt: skip
         sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]

@@ -179,6 +179,9 @@ class Train(_Strict):
     """Samples per step."""
     lr: float = Field(default=0.02, gt=0)
     """First learning rate, of weights in units of their spread; falls as a cosine."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """What is kept is a moving average of the weights, with this share of itself at each step:
+    0.995 suits some hundred steps per epoch."""
     teacher: float = Field(default=0.0, ge=0, le=1)
     """Share of the loss that follows the answers of teachers; without `teachers`, of the model."""
     teachers: list[str] = []

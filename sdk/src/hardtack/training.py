@@ -114,7 +114,7 @@ def _options(wanted: Train) -> TrainOptions:
 
     return TrainOptions(
         epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
-        teacher=wanted.teacher, teacher_weights=tuple(wanted.teacher_weights),
+        average=wanted.average, teacher=wanted.teacher, teacher_weights=tuple(wanted.teacher_weights),
         temperature=wanted.temperature, shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
     )  # fmt: skip
 

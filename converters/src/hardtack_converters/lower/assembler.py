@@ -73,6 +73,7 @@ class Assembler:
         activations: What each graph value became.
         absorbed: Nodes computed inside an operator before them.
         multiplier_bits: Of the multipliers of weights.
+        scalings: Multipliers and shifts that serve all channels, by type and value.
     """
 
     tensors: list[Tensor] = field(default_factory=list)
@@ -82,6 +83,7 @@ class Assembler:
     activations: dict[ir.Value, Activation] = field(default_factory=dict)
     absorbed: set[ir.Node] = field(default_factory=set)
     multiplier_bits: int = MANTISSA_BITS
+    scalings: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def arena(self, name: str, dims: Dims) -> int:
         """Add an activation tensor."""
@@ -96,6 +98,15 @@ class Assembler:
         self.tensors.append(Tensor(name, (n, h, w, c), array))
         self.roots.append(len(self.roots))
         return len(self.tensors) - 1
+
+    def scaling(self, name: str, data: npt.NDArray[np.int8] | npt.NDArray[np.int32]) -> int:
+        """Add multipliers or shifts; one that serves all channels may serve other layers too."""
+        if data.size > 1:
+            return self.constant(name, data)
+        key = data.dtype.name, int(data[0])
+        if key not in self.scalings:
+            self.scalings[key] = self.constant(name, data)
+        return self.scalings[key]
 
     def view(self, tensor: int, dims: Dims) -> int:
         """Return a tensor that shows the same buffer with other dims."""

@@ -41,6 +41,7 @@ def save(course: Course, path: Path, identity: str) -> None:
     state = {
         "identity": identity, "module": course.module.state_dict(),
         "optimizer": course.optimizer.state_dict(), "random": course.random.get_state(),
+        "average": None if course.average is None else course.average.parameters,
         "rate": course.rate, "healthy": course.healthy,
         "epochs": [asdict(epoch) for epoch in course.epochs], "best": best,
     }  # fmt: skip
@@ -67,6 +68,8 @@ def resume(course: Course, path: Path, identity: str) -> None:
     course.module.load_state_dict(state["module"])
     course.optimizer.load_state_dict(state["optimizer"])
     course.random.set_state(state["random"])
+    if course.average is not None:
+        course.average.parameters = state["average"]
     course.rate, course.healthy = state["rate"], state["healthy"]
     course.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
     if state["best"] is not None:

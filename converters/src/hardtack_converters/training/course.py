@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hardtack_converters.training.average import Average
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
@@ -29,9 +30,16 @@ FASTEST = 1.12
 """Growth of the rate per epoch in a long training: units that die of a jump do not come back."""
 REACH = 300.0
 """Growth of the rate that half of the epochs must allow, be they few."""
+AHEAD = 2.0
+"""Epochs by which the steering looks ahead."""
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
-then, and a model that has seen the samples held out before has forgotten them."""
+then, and a model that has seen the samples held out before has forgotten them. From then on, too,
+what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate."""
+SETTLED = 0.15
+"""Of the rate, from then on."""
+GROWING = 0.94
+"""Share of the size that is steered to before: weights that are free of the rate take more bits."""
 JUDGED_AT_ONCE = 500
 
 
@@ -70,6 +78,7 @@ class Course:
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
         self.pruning = self._pruning(model)
+        self.average = Average(self.module, options.average) if options.average else None
 
     def _pruning(self, model: ir.Model) -> Pruning | None:
         settings = self.options.prune
@@ -89,11 +98,17 @@ class Course:
         share = 0.0 if self.pruning is None else self.pruning.share_after(self.epochs)
         if self.pruning is not None:
             self.pruning.zero(share)
+        if self._settles and len(self.epochs) == self._late:
+            self.rate *= SETTLED
+            for grid in self.module.all_grids():
+                grid.mask *= grid.codes().detach() != 0
         losses = [self._step(chosen, at) for at, chosen in enumerate(self._batches())]
         numbers = all(bool(torch.isfinite(p).all()) for p in self.module.parameters())
         if not (numbers and math.isfinite(sum(losses))):
             self.healthy = False
             return
+        if self.average is not None:
+            self.average.swap()
         nonzero = sum(int(np.count_nonzero(codes)) for codes in self.module.weight_codes())
         self.module.write_back()
         epoch = Epoch(
@@ -104,10 +119,31 @@ class Course:
         size = self.options.size
         if (size is None or epoch.bytes <= size) and self._is_best(epoch):
             self.best = epoch, copy.deepcopy(self.module.state_dict())
+        if self.average is not None:
+            self.average.swap()
         if size is not None:
-            # Squared: much of a small bundle is not weights, and no rate makes it smaller.
-            fastest = fastest_growth(self.options.epochs)
-            self.rate *= min(fastest, max(1 / fastest, (epoch.bytes / (AIM * size)) ** 2))
+            still = self._settles and len(self.epochs) < self._late
+            self.rate *= self._growth((GROWING if still else AIM) * size)
+
+    @property
+    def _late(self) -> int:
+        return int(LATE * self.options.epochs)
+
+    @property
+    def _settles(self) -> bool:
+        return self.options.size is not None and self.pruning is None
+
+    def _growth(self, aim: float) -> float:
+        """Return what the rate is multiplied with, by where the bytes are going.
+
+        A rate goes on to work for epochs: what they have fallen by, they will fall by again.
+        """
+        now = self.epochs[-1].bytes
+        before = self.epochs[-2].bytes if len(self.epochs) > 1 else now
+        fastest = self.options.growth or fastest_growth(self.options.epochs)
+        expected = now * float((now / before) ** AHEAD)
+        # Squared: much of a small bundle is not weights, and no rate makes it smaller.
+        return min(fastest, max(1 / fastest, (expected / aim) ** 2))
 
     def _is_best(self, epoch: Epoch) -> bool:
         if self.pruning is not None and not self.pruning.keeps(epoch):
@@ -115,7 +151,7 @@ class Course:
         return self.best is None or self._merit(epoch) >= self._merit(self.best[0])
 
     def _merit(self, epoch: Epoch) -> tuple[float, bool, float]:
-        return epoch.pruned, epoch.number > LATE * self.options.epochs, -epoch.error
+        return epoch.pruned, epoch.number > self._late, -epoch.error
 
     def _batches(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.samples), generator=self.random)
@@ -140,7 +176,8 @@ class Course:
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * self.options.lr * max(SMALLEST_LR, cosine)
-        answers = self.module.logits(self._moved(self.samples[chosen]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.half):
+            answers = self.module.logits(self._moved(self.samples[chosen])).float()
         loss = functional.cross_entropy(answers, self.classes[chosen])
         if self.soft is not None:
             far = distance(self.soft[chosen], answers, self.options.temperature)
@@ -150,6 +187,8 @@ class Course:
         self.optimizer.zero_grad()
         (loss + self.rate * min(1.0, share / self.options.ramp) * bits).backward()
         self.optimizer.step()
+        if self.average is not None:
+            self.average.follow()
         return float(loss.detach())
 
     def listen(self, teachers: Sequence[ir.Model]) -> None:

@@ -18,6 +18,9 @@ LARGEST_CODE = 127
 SOFTNESS = 0.05
 FIRST_STEP = 0.25
 """Of the weights' standard deviation."""
+FINEST = 0.06
+"""Of the same: a grid that is finer is that of int8, not one that was learnt, and steps learn
+slowly."""
 
 
 class _Round(torch.autograd.Function):
@@ -34,7 +37,7 @@ class Grid(nn.Module):
     """A weight tensor w = step * round(w / step), codes within -127..127.
 
     Args:
-        weights: float32, where training begins; if they lie on a grid, it is that one.
+        weights: float32, where training begins; if they lie on a coarse grid, it is that one.
 
     Where `mask` is 0 the weight is 0 and stays so: no gradient reaches it.
     """
@@ -47,6 +50,8 @@ class Grid(nn.Module):
         self.relative = nn.Parameter(weights / self.spread)
         known = grid_step(np.asarray(weights.numpy()))
         first = FIRST_STEP if known is None else known / self.spread
+        if first < FINEST:
+            first = FIRST_STEP
         self.log_step = nn.Parameter(torch.tensor(math.log(first)))
         self.register_buffer("mask", torch.ones_like(weights))
         self.mask: Tensor

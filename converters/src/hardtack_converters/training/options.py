@@ -22,10 +22,16 @@ class TrainOptions:
         size: Bytes that `Sizer` may count; None leaves `rate` as it is.
         rate: Loss per bit of weights; with a size, where the steering begins.
         ramp: Share of the epochs over which the rate comes into force, from nothing.
+        growth: What the rate may be multiplied with after an epoch; None: little in a long
+            training, more in a short one, which begins as far from where it ends.
         structure: Codes that a unit and an input of a layer count for: more of it gathers the
             weights in fewer units.
         lr: First learning rate of Adam, on weights in units of their spread.
         batch: Samples per step.
+        average: What is judged and kept is a moving average of the weights, that keeps this share
+            of itself at each step, 0..1; 0: the weights as they are.
+        half: Multiply in bfloat16, twice as fast on processors that can; samples held out are
+            judged in float32.
         teacher: Share of the loss that follows the soft answers of teachers, 0..1.
         teacher_weights: How much each teacher counts; none: all alike.
         temperature: Of those answers.
@@ -40,9 +46,12 @@ class TrainOptions:
     size: int | None = None
     rate: float = FIRST_RATE
     ramp: float = 0.25
+    growth: float | None = None
     structure: float = 1.0
     lr: float = 0.02
     batch: int = 128
+    average: float = 0.0
+    half: bool = False
     teacher: float = 0.0
     teacher_weights: tuple[float, ...] = ()
     temperature: float = 4.0

@@ -133,6 +133,13 @@ def test_weights_on_a_grid_keep_it() -> None:
         assert (grid.codes().numpy() == codes).all()
 
 
+def test_a_grid_as_fine_as_int8_is_left() -> None:
+    """Steps learn slowly: from 127 codes a side to a few would take all epochs."""
+    fine = torch.round(torch.randn(64, 64) * 30) / 30
+    grid = Grid(fine)
+    assert float(grid.step.detach()) == pytest.approx(0.25)
+
+
 def test_the_gradient_of_a_rounding_is_one_and_the_step_learns() -> None:
     grid = Grid(torch.from_numpy(draw(6, 5)))
     (grid().sum() + grid.rate()).backward()

@@ -25,12 +25,13 @@ from tests.unit.converters.training import digits
 
 torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
 
+from hardtack_converters.training.average import Average  # noqa: E402
 from hardtack_converters.training.course import fastest_growth  # noqa: E402
 from hardtack_converters.training.options import Epoch, Progress, Trained, TrainOptions  # noqa: E402
 from hardtack_converters.training.size import bundle_sizer  # noqa: E402
 from hardtack_converters.training.train import train  # noqa: E402
 
-FEW = TrainOptions(epochs=3, batch=64, shift=1, teacher=0.5)
+FEW = TrainOptions(epochs=3, batch=64, shift=1, teacher=0.5, average=0.9)
 ROOT = Path(__file__).parents[4]
 
 
@@ -92,6 +93,44 @@ def test_the_rate_grows_slowly_where_there_is_time() -> None:
             progress=lambda epoch, _: told.append(epoch),
         )  # fmt: skip
     assert np.allclose([epoch.rate for epoch in told], 1e-6 * fastest_growth(6) ** np.arange(6))
+
+
+def test_a_rate_that_still_works_is_not_raised() -> None:
+    x, y = digits.samples()
+    sizes = iter([1000, 800, 640, 640])
+    told: list[Epoch] = []
+    train(
+        digits.model(), x, y, replace(FEW, epochs=4, size=700, average=0.0), lambda _: next(sizes),
+        progress=lambda epoch, _: told.append(epoch),
+    )  # fmt: skip
+    rates = [epoch.rate for epoch in told]
+    assert rates[1] > rates[0]  # 1,000 bytes, and nothing is known of where they go
+    assert rates[2] < rates[1]  # 800, but two epochs on they will be 512
+    assert rates[3] < rates[2]
+
+
+def test_an_average_follows_and_comes_back() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.fill_(1.0)
+    average = Average(module, 0.75)
+    with torch.no_grad():
+        module.weight.fill_(5.0)
+    average.follow()
+    average.swap()
+    assert module.weight.item() == 2.0
+    average.swap()
+    assert module.weight.item() == 5.0
+
+
+def test_the_average_is_what_is_judged_and_returned() -> None:
+    """One that keeps all of itself stays what training began with."""
+    x, y = digits.samples()
+    begin = train(digits.model(), x, y, replace(FEW, lr=1e-12), digits.codes_bytes)
+    still = train(digits.model(), x, y, replace(FEW, average=1.0), digits.codes_bytes)
+    moved = train(digits.model(), x, y, FEW, digits.codes_bytes)
+    assert {e.error for e in still.epochs} == {e.error for e in begin.epochs}
+    assert weights_of(still.model) != weights_of(moved.model)
 
 
 def test_a_teacher_may_be_another_model() -> None:
