@@ -114,8 +114,9 @@ def _options(wanted: Train) -> TrainOptions:
 
     return TrainOptions(
         epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
-        average=wanted.average, teacher=wanted.teacher, teacher_weights=tuple(wanted.teacher_weights),
-        temperature=wanted.temperature, shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
+        average=wanted.average, teacher=wanted.teacher,
+        teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
+        shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
     )  # fmt: skip
 
 
