@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hardtack_converters.importers.source import Source, read_source
 from hardtack_converters.importers.spans import tensor_spans
+from hardtack_converters.importers.tflite import constants
 from hardtack_runtime.errors import ModelImportError
 from hardtack_runtime.payload import pack_payload, unpack_payload
 from tests.conformance.models.nets import lenet5, lenet300, model_of, node, small_cnn
@@ -83,6 +85,43 @@ def test_a_damaged_tflite_is_refused() -> None:
             assert error.code in ("HT203", "HT204")
         else:
             assert unpack_payload(packed) == source.data
+
+
+def table_shared(subgraphs: int, buffers: int) -> bytes:
+    """Return a .tflite of that many subgraphs that are one, and buffers of the same bytes."""
+    import tflite
+
+    b = flatbuffers.Builder()
+
+    def vector(offset: int, count: int) -> int:
+        b.StartVector(4, count, 4)
+        for _ in range(count):
+            b.PrependUOffsetTRelative(offset)
+        return int(b.EndVector())
+
+    stored = b.CreateByteVector(bytes(1000))
+    tflite.BufferStart(b)
+    tflite.BufferAddData(b, stored)
+    many = vector(tflite.BufferEnd(b), buffers)
+    tflite.TensorStart(b)
+    tensors = vector(tflite.TensorEnd(b), subgraphs)
+    tflite.SubGraphStart(b)
+    tflite.SubGraphAddTensors(b, tensors)
+    graphs = vector(tflite.SubGraphEnd(b), subgraphs)
+    tflite.ModelStart(b)
+    tflite.ModelAddSubgraphs(b, graphs)
+    tflite.ModelAddBuffers(b, many)
+    b.Finish(tflite.ModelEnd(b), b"TFL3")
+    return bytes(b.Output())
+
+
+def test_tables_that_are_shared_take_no_more_work_than_the_file_is_long() -> None:
+    with pytest.raises(ModelImportError, match="longer than the file") as caught:
+        tensor_spans(Source(table_shared(5000, 1), "net.tflite"))
+    assert caught.value.code == "HT204"
+    data = table_shared(3, 500)
+    assert len(list(constants(Source(data, "net.tflite")))) == len(data) // 1000
+    assert unpack_payload(pack_payload(data, tensor_spans(Source(data, "net.tflite")))) == data
 
 
 def test_pack_then_unpack_on_the_command_line(cli: CommandLine, project: Path) -> None:

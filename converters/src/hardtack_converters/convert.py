@@ -36,6 +36,7 @@ from hardtack_runtime.signing import SigningKey
 
 GOLDEN_SEEDS = (1, 2)
 """Inputs whose bits every device must reproduce."""
+
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, in all); stages are `compress` and `calibrate`."""
 
@@ -292,12 +293,10 @@ def _refuse_unsupported(graph: ir.Model) -> None:
 
 
 def _unknown_operators(source: Source) -> tuple[HardtackError, ...]:
+    from hardtack_converters.importers import onnx, tflite
+
     if sniff(source) == "tflite":
-        from hardtack_converters.importers import tflite
-
         return tflite.unknown_operators(source)
-    from hardtack_converters.importers import onnx
-
     return onnx.unknown_operators(onnx.parse_onnx(source))
 
 

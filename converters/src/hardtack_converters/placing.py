@@ -34,7 +34,8 @@ LIMITS: dict[str, tuple[float, float, float]] = {
 }
 """By class of device: the largest share of weights that are not 0 at which sparse ones are faster
 by a sixth: with four output pixels or more, with fewer, and by columns. Classes that are not here
-have vectors, which are faster in any case. Beyond 0.45 there is little to gain in bytes.
+have vectors: a Cortex-M55 is never faster with sparse ones, x86 only with the very sparsest. Beyond
+0.45 there is little to gain in bytes.
 Source: benchmarks.sparse, by instructions."""
 CODINGS = (Coding.SPARSE, Coding.PACKED)
 PIXELS = 4

@@ -137,3 +137,46 @@ def test_a_stream_that_grows_beyond_the_model_is_refused() -> None:
     head = struct.pack("<4sI32sIB", b"HTP1", 100, bytes(32), len(stream), 0)
     with pytest.raises(BundleError, match="does not end where it should"):
         unpack_payload(head + stream)
+
+
+def forged(table: bytes, size: int, planes: bytes = b"") -> bytes:
+    """Return a packed model of so many bytes with an intact head and this table."""
+    stream = payload._lzma(table, payload._PROPERTIES[0], size)
+    return struct.pack("<4sI32sIB", b"HTP1", size, bytes(32), len(stream), 0) + stream + planes
+
+
+def test_more_blocks_than_there_may_be_are_refused_before_they_are_read() -> None:
+    for size, count in ((1 << 30, payload.MOST_BLOCKS), (100, 100)):
+        with pytest.raises(BundleError, match="it is cut short"):
+            unpack_payload(forged(payload._varint(count), size))
+        with pytest.raises(BundleError, match="more blocks than there may be"):
+            unpack_payload(forged(payload._varint(count + 1), size))
+
+
+def test_a_block_of_more_numbers_than_are_coded_as_one_is_refused() -> None:
+    for count, met in ((payload.BLOCK, "bytes|what it restores"), (payload.BLOCK + 1, "no size")):
+        row = (0, 1 << 2, 1, count, 0 << 2 | payload.Method.CTX)
+        table = b"".join(map(payload._varint, (1, *row)))
+        with pytest.raises(BundleError, match=met if count > payload.BLOCK else "cut short"):
+            unpack_payload(forged(table, 1 << 30))
+
+
+@pytest.mark.parametrize("method", payload.Method)
+def test_planes_of_no_numbers_are_judged_like_others(method: payload.Method) -> None:
+    """All numbers are zero, and of the lower planes nothing is left."""
+    row = (0, 4 << 2 | 2, 1, 9, 9 << 2, *(len(b"\0") << 2 | method,) * 3)
+    table = b"".join(map(payload._varint, (1, *row)))
+    with pytest.raises(BundleError) as caught:
+        unpack_payload(forged(table, 36, bytes(9) + b"\0" * 3))
+    assert caught.value.code == "HT213"
+
+
+def test_tensors_beyond_the_last_block_stay_in_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload, "MOST_BLOCKS", 2)
+    tensor = floats(4000)
+    data = tensor.tobytes()
+    spans = [Span(4000 * at, 4, True, (1, 1, 10, 100)) for at in range(4)]
+    packed = pack_payload(data, spans)
+    assert unpack_payload(packed) == data
+    monkeypatch.setattr(payload, "MOST_BLOCKS", 4)
+    assert len(pack_payload(data, spans)) < len(packed)

@@ -176,6 +176,21 @@ def test_depthwise_weights_have_no_plane() -> None:
         assert caught.value.code == "HT212"
 
 
+def test_grouped_weights_have_no_plane() -> None:
+    b = Builder(2)
+    x, y = b.place(1, 3, 3, 4), b.place(1, 3, 3, 6)
+    op = p.Conv2D(x, b.weights(6, 1, 1, 2), *b.requantise(6), y, 1, 1, 1, 1, 0, 0, 0, 0,
+                  -128, 127)  # fmt: skip
+    b.ops.append(op)
+    Interpreter(packed(b.program(x, y)))
+    b.ops[0] = replace(op, high=b.constant(np.ones((6, 1, 1, 2), np.int8)))
+    data = packed(b.program(x, y))
+    for read in (unpack, Interpreter):
+        with pytest.raises(BundleError) as caught:
+            read(data)
+        assert caught.value.code == "HT212"
+
+
 def test_its_kernel_is_absent_from_firmware_that_does_not_need_it(tmp_path: Path) -> None:
     program = one_layer(PLANE)
     flags = ("-shared", "-fPIC")

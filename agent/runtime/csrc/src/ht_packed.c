@@ -14,9 +14,12 @@ int ht_packed_check(const uint8_t *bytes, uint32_t size, int32_t rows, int32_t t
     if (size < 1 || (bytes[0] != 1 && bytes[0] != 2 && bytes[0] != 4)) {
         return 0;
     }
+    const uint32_t head = 1 + (1u << bytes[0]);
+    if (size < head) {
+        return 0;
+    }
     const ht_packed packed = ht_packed_read(bytes, taps);
-    const uint64_t head = 1 + ((uint64_t)1 << packed.bits);
-    if (size != head + (uint64_t)rows * packed.row_bytes) {
+    if (size - head != (uint64_t)rows * packed.row_bytes) {
         return 0;
     }
     const uint32_t used = (uint32_t)taps * packed.bits % 8; /* bits of the last byte of a row */

@@ -45,11 +45,11 @@ static int check_outputs(const uint8_t *bytes, uint32_t size, int32_t first, int
                          int32_t taps, uint32_t *at) {
     uint32_t sums[HT_SPARSE_OUTPUTS] = {0};
     for (int32_t tap = 0; tap < taps; tap++) {
-        const uint8_t *entry = bytes + *at + 1;
+        const uint32_t begin = *at + 1;
         if (!check_row(bytes, size, n, at)) {
             return 0;
         }
-        for (; entry < bytes + *at; entry += 2) {
+        for (const uint8_t *entry = bytes + begin; entry < bytes + *at; entry += 2) {
             const int32_t value = (int8_t)entry[1];
             sums[entry[0]] = sums[entry[0]] + (uint32_t)value;
         }

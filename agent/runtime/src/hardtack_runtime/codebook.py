@@ -49,4 +49,4 @@ def decode(stored: bytes, dims: Dims) -> Int8Array:
     if bits[:, taps * width :].any():
         raise BundleError("HT212", "DATA", "the padding of packed weights is not zero")
     places = bits[:, : taps * width].reshape(rows, taps, width) << np.arange(width, dtype=np.uint8)
-    return np.asarray(book[places.sum(axis=2)].reshape(dims))
+    return np.asarray(book[places.sum(axis=2, dtype=np.uint8)].reshape(dims))

@@ -27,6 +27,9 @@ LARGEST = (1 << 31) - 1
 """Bytes of a model; protobuf and flatbuffers end there, too."""
 BLOCK = 1 << 20
 """Numbers coded as one, at most: bounds memory, and the time between two reports of progress."""
+MOST_BLOCKS = 1 << 16
+"""What is beyond stays in the rest: without a bound, a small file has a table of billions."""
+_ROW = 4 * 5 + 8 * 5  # bytes of a row of the table, at most: varints of it and its planes
 _HEAD = struct.Struct("<4sI32sIB")
 _PROPERTIES = ((3, 0, 2), (0, 2, 2), (0, 0, 0), (1, 2, 2), (4, 0, 0))
 """Literal context, literal position and position bits of LZMA; a stream names them by index."""
@@ -134,7 +137,7 @@ def pack_payload(data: bytes, spans: Sequence[Span], advance: Advance | None = N
     count, in_all, done = 0, sum(span.end - span.start for span in spans), 0
     for part in (part for span in spans for part in _parts(span)):
         raw = np.frombuffer(data, np.uint8, part.end - part.start, part.start)
-        block = _code(raw, part)
+        block = _code(raw, part) if count < MOST_BLOCKS else None
         if block is not None:
             rest += data[at : part.start]
             table += block.describe(part.start - at)
@@ -192,13 +195,11 @@ def _split(raw: Bytes, part: Span) -> _Block:
     planes = numbers.view(np.uint8).reshape(-1, part.width)[:, ::-1]
     live = planes[:, 0] != 0
     sparse = part.is_float and not live.all() and not planes[~live].any()
-    dims: list[Dims] = [part.dims] + [part.dims if not sparse else (1, 1, 1, int(live.sum()))] * (
-        part.width - 1
-    )
-    coded = [_plane(np.ascontiguousarray(planes[:, 0]), dims[0], part.is_float)]
+    rest: Dims = (1, 1, 1, int(live.sum())) if sparse else part.dims
+    coded = [_plane(np.ascontiguousarray(planes[:, 0]), part.dims, part.is_float)]
     for index in range(1, part.width):
         plane = planes[live, index] if sparse else planes[:, index]
-        coded.append(_plane(np.ascontiguousarray(plane), dims[index]))
+        coded.append(_plane(np.ascontiguousarray(plane), rest))
     rows, inner, columns = view(part.dims)
     return _Block(part.width, part.is_float, sparse, rows, inner * columns, tuple(coded))
 
@@ -284,7 +285,8 @@ def unpack_payload(packed: bytes) -> bytes:
     end = _HEAD.size + stream_size
     if size > LARGEST or end > len(packed) or index >= len(_PROPERTIES):
         raise _damaged("its head is wrong, or it is cut short")
-    described = _unlzma(packed[_HEAD.size : end], _PROPERTIES[index], size, 2 * size + 1024)
+    most = size + _ROW * (min(size, MOST_BLOCKS) + 1)
+    described = _unlzma(packed[_HEAD.size : end], _PROPERTIES[index], size, most)
     try:
         data = _restore(_Reader(described), _Reader(packed, end), size)
     except HardtackError as error:
@@ -332,7 +334,10 @@ class _Reader:
 
 def _restore(described: _Reader, coded: _Reader, size: int) -> bytes:
     """Put rest and blocks together again."""
-    rows = [_read_row(described, size) for _ in range(min(described.number(), size))]
+    count = described.number()
+    if count > min(size, MOST_BLOCKS):
+        raise _damaged("it has more blocks than there may be")
+    rows = [_read_row(described, size) for _ in range(count)]
     out = bytearray()
     for gap, block in rows:
         out += described.take(gap)
@@ -349,7 +354,7 @@ def _restore(described: _Reader, coded: _Reader, size: int) -> bytes:
 def _read_row(described: _Reader, size: int) -> tuple[int, _Form]:
     gap, form, rows, columns = (described.number() for _ in range(4))
     width = form >> 2
-    if width not in (1, *_UNSIGNED) or not 0 < rows * columns <= size:
+    if width not in (1, *_UNSIGNED) or not 0 < rows * columns <= min(size, BLOCK):
         raise _damaged("a block has no size that there is")
     planes = [described.number() for _ in range(width)]
     if any(plane & 3 not in tuple(Method) for plane in planes):

@@ -88,13 +88,14 @@ def high_planes(program: Program) -> set[int]:
 
 
 def misfits(program: Program) -> set[int]:
-    """Return the high planes that are not of their weights' shape, a row for each output."""
+    """Return the high planes not of their weights' shape, a row for each output and no groups."""
     found = set[int]()
     for op in program.ops:
         if isinstance(op, Conv2D | FullyConnected) and op.high is not None:
             dims = program.tensors[op.weights].dims
             rows = program.tensors[op.bias].elements
-            if program.tensors[op.high].dims != dims or view(dims)[0] != rows:
+            grouped = isinstance(op, Conv2D) and program.tensors[op.input].dims[3] != dims[3]
+            if program.tensors[op.high].dims != dims or view(dims)[0] != rows or grouped:
                 found.add(op.high)
     return found
 

@@ -74,7 +74,7 @@ def mixed_precision(
     bench = needed(bench, "mixed_precision")
     found = measure_choices(model, settings, bench)
     excess = found.bytes - settings.size
-    if excess <= 0 or not found.layers:
+    if excess <= 0:
         return Changed(0, f"it has {found.bytes:,} bytes")
     need, source = excess, model.clone()
     for _ in range(TRIES):

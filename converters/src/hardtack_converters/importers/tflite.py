@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
 _BYTES: np.dtype[Any] = np.dtype(np.uint8)
+_MOST_DIMS = 8
 
 
 def tflite_to_onnx(source: Source, input_shapes: Shapes) -> onnx.ModelProto:
@@ -132,14 +133,19 @@ def constants(source: Source) -> Iterator[npt.NDArray[Any]]:
         model = tflite.Model.GetRootAs(source.data, 0)
         dtypes: dict[int, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         room = len(source.data) // 4
+        tensors = 0
         for index in range(_counted(model.SubgraphsLength(), room)):
             graph = model.Subgraphs(index)
-            for number in range(_counted(graph.TensorsLength(), room)):
+            tensors += graph.TensorsLength()  # of all: subgraphs may name one table of them
+            _counted(tensors, room)
+            for number in range(graph.TensorsLength()):
                 tensor = graph.Tensors(number)
                 dtypes[tensor.Buffer()] = DTYPES.get(tensor.Type(), _BYTES), _shape(tensor)
+        left = len(source.data)
         for index in range(_counted(model.BuffersLength(), room)):
             stored = model.Buffers(index).DataAsNumpy()
-            if isinstance(stored, np.ndarray):
+            if isinstance(stored, np.ndarray) and stored.size <= left:
+                left -= stored.size  # buffers may share bytes; each is searched for
                 yield _as_typed(stored, *dtypes.get(index, (_BYTES, ())))
 
 
@@ -150,6 +156,8 @@ def _counted(length: int, room: int) -> int:
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:
+    if tensor.ShapeLength() > _MOST_DIMS:  # any number of tensors may name one long vector
+        return ()
     shape = tensor.ShapeAsNumpy()
     return tuple(map(int, shape)) if isinstance(shape, np.ndarray) else ()
 

@@ -6,7 +6,6 @@ largest first, is trained before it; the last one teaches (arXiv 1902.03393).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.training.checkpoint import identity_of
+from hardtack_converters.training.checkpoint import identity_of, replacing
 from hardtack_converters.training.options import Epoch, Progress, TrainOptions
 from hardtack_converters.training.train import train
 
@@ -99,7 +98,8 @@ def train_assistants(
             checkpoint=assistant.checkpoint, progress=progress,
         )  # fmt: skip
         trained.model.metadata_props[TRAINED_AS] = identity
-        _write(assistant.file, ir.to_proto(trained.model).SerializeToString(deterministic=True))
+        with replacing(assistant.file) as file:
+            file.write(ir.to_proto(trained.model).SerializeToString(deterministic=True))
         assistant.checkpoint.unlink(missing_ok=True)
         again = read(assistant.file)  # the same bits as when resumed
         taught.append(Taught(again, trained.best, trained.notices))
@@ -110,12 +110,3 @@ def _weights(model: ir.Model) -> int:
     """Return the constants of a model: a byte each, near enough for people to read."""
     constants = (value.const_value for value in model.graph.initializers.values())
     return sum(constant.size for constant in constants if constant is not None)
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

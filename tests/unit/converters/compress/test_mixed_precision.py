@@ -10,9 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardtack_converters.compress.low_bit import low_bit
-from hardtack_converters.compress.mixed_precision import Choices, cheapest, measure_choices
-from hardtack_converters.compress.settings import Bits, LowBit, MixedPrecision, largest_code
+from hardtack_converters.compress.low_bit import changeable, low_bit
+from hardtack_converters.compress.mixed_precision import (
+    Choices,
+    cheapest,
+    measure_choices,
+    mixed_precision,
+)
+from hardtack_converters.compress.outliers import outliers
+from hardtack_converters.compress.settings import (
+    Bits,
+    LowBit,
+    MixedPrecision,
+    Outliers,
+    largest_code,
+)
 from hardtack_converters.convert import convert, open_bench, pack_model
 from hardtack_runtime.errors import HardtackError
 from hardtack_runtime.program import FullyConnected
@@ -104,6 +116,15 @@ def test_a_size_out_of_reach_is_refused_and_the_least_is_told() -> None:
     wanted = MixedPrecision(size=least, choices=(4,), samples=50)
     made = convert(NET.SerializeToString(), replace(OPTIONS, compress=(wanted,)))
     assert len(pack_model(made, None)) == least
+
+
+def test_a_size_is_not_given_up_where_no_layer_can_have_fewer_bits() -> None:
+    model, bench = open_bench(NET.SerializeToString(), OPTIONS)
+    outliers(model, Outliers(share=0.05))
+    assert changeable(model, ()) == []
+    with pytest.raises(HardtackError, match="the bundle keeps") as caught:
+        mixed_precision(model, MixedPrecision(size=100, samples=50), bench)
+    assert caught.value.code == "HT104"
 
 
 def test_bits_go_where_they_keep_the_outputs() -> None:

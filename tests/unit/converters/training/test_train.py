@@ -26,6 +26,7 @@ from tests.unit.converters.training import digits
 torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
 
 from hardtack_converters.training.average import Average  # noqa: E402
+from hardtack_converters.training.checkpoint import replacing  # noqa: E402
 from hardtack_converters.training.course import fastest_growth  # noqa: E402
 from hardtack_converters.training.options import Epoch, Progress, Trained, TrainOptions  # noqa: E402
 from hardtack_converters.training.size import bundle_sizer  # noqa: E402
@@ -246,3 +247,14 @@ def test_without_torch_the_package_that_is_missing_is_named(
     with pytest.raises(ConfigError, match=r"hardtack-converters\[train\]") as caught:
         __import__("hardtack_converters.training.train")
     assert caught.value.code == "HT105"
+
+
+def test_a_file_whose_writing_fails_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with replacing(path) as file:
+        file.write(b"whole")
+    with pytest.raises(OSError, match="disk"), replacing(path) as file:
+        file.write(b"half")
+        raise OSError("disk")
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
