@@ -105,7 +105,7 @@ def pictures() -> tuple[Samples, Samples, Samples]:
 
 SUBJECTS = {
     "kws": Subject(
-        "mlperf_tiny/kws_ref_model_float32.tflite", (9_000, 7_400, 6_200, 5_200),
+        "mlperf_tiny/kws_ref_model_float32.tflite", (9_000, 7_000, 6_000, 5_200),
         {"epochs": 50, "lr": 0.01, "batch": 64, "rate": 3e-5, "growth": 1.12}, kws,
     ),
     "resnet": Subject(
