@@ -21,12 +21,16 @@ from hardtack_converters.compress.settings import (
     BiasCorrection,
     Equalise,
     Factorise,
+    LowBit,
+    MixedPrecision,
+    Outliers,
     Pass,
     Prune,
     Round,
     Share,
 )
 from hardtack_converters.convert import Converted, Options, convert, pack_model
+from hardtack_converters.report import PassRow
 from hardtack_runtime.interpreter import Interpreter
 from tests.conformance.models.nets import lenet5, lenet300
 
@@ -42,14 +46,26 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "prune_channel_10": (Prune(sparsity=0.1, pattern="channel"),),
     "share_5": (Share(bits=5),),
     "share_4": (Share(bits=4),),
+    "low_bit_4": (LowBit(bits=4),),
+    "low_bit_4_nearest": (LowBit(bits=4, method="nearest"),),
+    "low_bit_4_adaround": (LowBit(bits=4, method="adaround"),),
+    "low_bit_3": (LowBit(bits=3),),
+    "low_bit_ternary": (LowBit(bits="ternary"),),
+    "low_bit_binary": (LowBit(bits="binary"),),
+    "prune_80_low_bit_4": (Prune(sparsity=0.8, scope="global"), LowBit(bits=4)),
     "prune_80_share_4": (Prune(sparsity=0.8, scope="global"), Share(bits=4)),
     "factorise_dense_50": (Factorise(budget=0.5),),
     "bottleneck_80": (Factorise(kind="bottleneck", budget=0.8),),
     "equalise": (Equalise(),),
     "bias_correction": (BiasCorrection(),),
     "round": (Round(),),
+    "round_adaround": (Round(method="adaround"),),
+    "outliers_0.5": (Outliers(share=0.005),),
+    "outliers_2": (Outliers(share=0.02),),
 }
 """Passes by the name of their row."""
+MIXED = 0.6
+"""Share of the bytes that mixed precision is asked to come to."""
 QUICK = ("prune_50", "share_5", "bias_correction")
 
 
@@ -81,8 +97,28 @@ def measure(report: Report, quick: bool) -> None:
                 report.add(f"{name}.bytes", rows[0].bytes_before)
                 before = rows[0].accuracy_before
                 report.add(f"{name}.accuracy_pct", 100 * (before or 0))
-            report.add(f"{name}.{recipe}_bytes", rows[-1].bytes_after)
-            report.add(f"{name}.{recipe}_accuracy_pct", 100 * (rows[-1].accuracy_after or 0))
+            _add(report, f"{name}.{recipe}", rows[-1])
+        if not quick:
+            size = round(MIXED * report.metrics[f"{name}.bytes"])
+            (row,) = _converted(subject, (MixedPrecision(size=size),)).compressed
+            _add(report, f"{name}.mixed_precision_{100 * MIXED:g}", row)
+            multipliers(report, name, subject)
+
+
+def multipliers(report: Report, name: str, subject: Subject) -> None:
+    """Report multipliers of fewer bits: no pass, but they cost and save like one."""
+    for bits in (16, 8):
+        options = Options(**subject.options, task="classify", multiplier_bits=bits)
+        made = convert(subject.model, options)
+        bundle = pack_model(made, None, smallest=True)
+        report.add(f"{name}.multipliers_{bits}_bytes", len(bundle))
+        accuracy = _judge(subject, made, bundle, None)
+        report.add(f"{name}.multipliers_{bits}_accuracy_pct", 100 * accuracy)
+
+
+def _add(report: Report, name: str, row: PassRow) -> None:
+    report.add(f"{name}_bytes", row.bytes_after)
+    report.add(f"{name}_accuracy_pct", 100 * (row.accuracy_after or 0))
 
 
 def _converted(subject: Subject, passes: tuple[Pass, ...]) -> Converted:

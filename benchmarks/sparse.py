@@ -1,4 +1,4 @@
-"""Layers with sparse weights used where they lie against the same unpacked, by density.
+"""Layers with sparse and packed weights used where they lie against the same unpacked; two nets.
 
 Instructions on boards in QEMU, as benchmarks.microcontroller counts them, and microseconds here.
 `hardtack_converters.placing` takes its thresholds from these figures.
@@ -13,14 +13,28 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ROOT, Report, run
-from benchmarks.microcontroller import CALIBRATION, lines_here, lines_there
-from hardtack_runtime import sparse
+from benchmarks.microcontroller import CALIBRATION, lines_here, lines_there, run_once
+from hardtack_converters.placing import InPlace, weights_in_place
+from hardtack_runtime import codebook, sparse
+from hardtack_runtime.bundle import pack, unpack
+from hardtack_runtime.memory import Needs, Way
+from tests.digit_bundles import KEY
 from tests.firmware.build import firmware
-from tests.firmware.qemu import BOARDS
+from tests.firmware.qemu import BOARDS, Machine
 
 DENSITIES = (5, 10, 20, 30, 50)
 """Percent of weights that are not 0."""
-CORES = ("mps2-an385", "mps2-an386", "mps3-an547")
+WIDTHS = (1, 2, 4)
+"""Bits of an index of packed weights."""
+NETS = ("lenet5-3072", "lenet300-4800")
+"""Trained and pruned, in benchmarks/models."""
+CORES = {
+    "cortex-m4": ("mps2-an386", ""),
+    "cortex-m3": ("mps2-an385", ""),
+    "cortex-m0": ("mps2-an385", "-mcpu=cortex-m0"),
+    "cortex-m55": ("mps3-an547", ""),
+}
+"""Board of each core, and flags: a Cortex-M3 runs what is compiled for a Cortex-M0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +73,64 @@ def measure(report: Report, quick: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = lines_here(source, include, Path(folder) / "shapes", "-O3", "-D_GNU_SOURCE")
     results = {"x86": {name: (line.ticks / 1000, line.crc) for name, line in here.items()}}
-    for name in CORES[1:2] if quick else CORES:
+    for core, (name, flags) in list(CORES.items())[: 1 if quick else None]:
         board = BOARDS[name]
-        there = lines_there(board, firmware(name, board.compiler, flags=f"-I{include}", app=source))
+        image = firmware(name, board.compiler, flags=f"{flags} -I{include}", app=source)
+        there = lines_there(board, image)
         scale = CALIBRATION / there["calibration"].ticks
-        results[board.hardware] = {n: (line.ticks * scale, line.crc) for n, line in there.items()}
+        results[core] = {n: (line.ticks * scale, line.crc) for n, line in there.items()}
+        if core in ("cortex-m3", "cortex-m4"):
+            for net in NETS[:1] if quick else NETS:
+                inference(report, net, name, scale)
     for core, lines in results.items():
         for layer in LAYERS:
             for density in DENSITIES:
-                compare(report, core, layer, density, lines)
+                compare(report, core, (layer, "density", density), lines)
+            for bits in WIDTHS:
+                compare(report, core, (layer, "bits", bits), lines)
+
+
+def inference(report: Report, net: str, name: str, insn_per_tick: float) -> None:
+    """Report a trained net with the weights that `auto` places, and with all unpacked."""
+    content = unpack((Path(__file__).parent / "models" / f"{net}.htb").read_bytes())
+    board = BOARDS[name]
+    ways: tuple[tuple[InPlace, str | None], ...] = (("auto", None), ("never", "unpacked"))
+    for wanted, peer in ways:
+        bundle = pack(
+            content.program, content.manifest, key=KEY, golden=content.golden,
+            codings=weights_in_place(content.program, board.hardware, wanted),
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            ran = run_once(Machine(board, Path(folder)), bundle)
+        if ran is None:
+            raise ValueError(f"{name} has no room for {net}")
+        where = f"{net}.{board.hardware}"
+        report.add(f"{where}.instructions", ran.ticks * insn_per_tick, peer=peer)
+        report.add(f"{where}.stack_bytes", ran.stack, peer=peer)
+        needs = Needs.of(unpack(bundle))
+        report.add(f"{where}.pool_bytes", needs.taken(Way.MEMORY), peer=peer)
+        report.add(f"{where}.bundle_bytes", len(bundle), peer=peer)
 
 
 def compare(
-    report: Report, core: str, layer: Layer, density: int, lines: dict[str, tuple[float, int]]
+    report: Report, core: str, case: tuple[Layer, str, int], lines: dict[str, tuple[float, int]]
 ) -> None:
-    """Report one layer at one density.
+    """Report one layer at one density, or number of bits.
 
     Raises:
-        ValueError: sparse weights gave other bits.
+        ValueError: weights used where they lie gave other bits.
     """
-    key = f"{layer.name}_{density}"
-    (unpacked, expected), (coded, found) = lines[f"{key}_unpacked"], lines[f"{key}_sparse"]
+    layer, kind, value = case
+    key = f"{layer.name}_{kind}{value}"
+    (unpacked, expected), (coded, found) = lines[f"{key}_unpacked"], lines[f"{key}_coded"]
     if expected != found:
-        raise ValueError(f"{core}: sparse weights of {key} give other bits")
+        raise ValueError(f"{core}: coded weights of {key} give other bits")
     unit = "us" if core == "x86" else "instructions"
-    where = f"{layer.name}.{core}.density{density}"
+    where = f"{layer.name}.{core}.{kind}{value}"
     report.add(f"{where}.{unit}", coded)
     report.add(f"{where}.{unit}", unpacked, peer="unpacked")
-    report.add(f"{where}.sparse_per_unpacked", coded / unpacked)
+    word = "sparse" if kind == "density" else "packed"
+    report.add(f"{where}.{word}_per_unpacked", coded / unpacked)
     if f"{key}_columns" in lines:
         by_columns, found = lines[f"{key}_columns"]
         if found != expected:
@@ -97,7 +141,8 @@ def compare(
 def write_layers(path: Path) -> None:
     """Write the layers and their weights as C arrays."""
     rng = np.random.default_rng(3)
-    arrays, rows = [], []
+    arrays: list[str] = []
+    rows: list[str] = []
     for layer in LAYERS:
         shape = (layer.n_out, layer.kernel, layer.kernel, layer.n_in)
         codes = rng.laplace(0, 25, shape).clip(-127, 127).round().astype(np.int8)
@@ -107,21 +152,19 @@ def write_layers(path: Path) -> None:
             kept = np.where(order < codes.size * density // 100, codes, 0).astype(np.int8)
             if layer.n_out == 1 or (stored := sparse.encode(kept)) is None:
                 raise ValueError(f"{layer.name} has no sparse form")
-            name = f"{layer.name}_{density}"
-            values = ",".join(map(str, stored))
-            arrays.append(f"static const uint8_t {name}_stored[] = {{{values}}};\n")
-            fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}, {name}_stored"
-            columns = "0"
+            by_columns = None
             if layer.size == 1:
-                columns = f"{name}_columns"
                 by_columns = sparse.encode_columns(kept.reshape(1, 1, layer.n_out, -1), -128)
-                values = ",".join(map(str, by_columns or b""))
-                arrays.append(f"static const uint8_t {columns}[] = {{{values}}};\n")
-            rows.append(f'    {{"{name}", {fields}, {columns}}},\n')
+            add_layer(layer, f"density{density}", (stored, by_columns), arrays, rows)
+        for bits in WIDTHS:
+            book = rng.permutation(np.arange(-128, 128, dtype=np.int8))[: 1 << bits]
+            few = codebook.encode(book[rng.integers(0, len(book), shape)])
+            assert few is not None
+            add_layer(layer, f"bits{bits}", (few, None), arrays, rows)
     text = (
         "#include <stdint.h>\n\n"
-        "typedef struct layer {\n    const char *name;\n    int32_t size, n_in, n_out, kernel;\n"
-        "    const uint8_t *stored, *columns;\n} layer;\n\n"
+        "typedef struct layer {\n    const char *name;\n    int is_packed;\n"
+        "    int32_t size, n_in, n_out, kernel;\n    const uint8_t *stored, *columns;\n} layer;\n\n"
         + "".join(arrays)
         + "\nstatic const layer layers[] = {\n"
         + "".join(rows)
@@ -129,6 +172,24 @@ def write_layers(path: Path) -> None:
     )
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
+
+
+def add_layer(
+    layer: Layer,
+    suffix: str,
+    stored: tuple[bytes, bytes | None],
+    arrays: list[str],
+    rows: list[str],
+) -> None:
+    """Add a layer's weights, by rows and perhaps by columns, and its row of the table, as C."""
+    name = f"{layer.name}_{suffix}"
+    names = [f"{name}_stored", f"{name}_columns" if stored[1] is not None else "0"]
+    for array, data in zip(names, stored, strict=True):
+        if data is not None:
+            values = ",".join(map(str, data))
+            arrays.append(f"static const uint8_t {array}[] = {{{values}}};\n")
+    fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}"
+    rows.append(f'    {{"{name}", {int(suffix[0] == "b")}, {fields}, {", ".join(names)}}},\n')
 
 
 if __name__ == "__main__":

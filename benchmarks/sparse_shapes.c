@@ -1,5 +1,5 @@
-/* Runs layers with unpacked and with sparse weights, for benchmarks.sparse: lines `name ticks crc`,
- * ticks being instructions on a board in QEMU, nanoseconds on this machine. */
+/* Runs layers with unpacked and with sparse or packed weights, for benchmarks.sparse: lines `name
+ * ticks crc`, ticks being instructions on a board in QEMU, nanoseconds on this machine. */
 #include <string.h>
 
 #include "hardtack/ht_crc32.h"
@@ -69,8 +69,21 @@ static uint32_t compute(const layer *l, ht_conv_2d_kernel *kernel, const int8_t 
     return least;
 }
 
-/* SPEC section 1.7, the coding sparse. */
-static void unpack(const layer *l) {
+/* SPEC section 1.7, the codings packed */
+static void unpack_packed(const layer *l) {
+    const int32_t taps = l->kernel * l->kernel * l->n_in;
+    const int32_t bits = l->stored[0];
+    const uint8_t *row = l->stored + 1 + (1 << bits);
+    for (int32_t i = 0; i < l->n_out * taps; i++) {
+        const int32_t tap = i % taps;
+        const int32_t index = row[tap * bits / 8] >> tap * bits % 8 & ((1 << bits) - 1);
+        unpacked[i] = (int8_t)l->stored[1 + index];
+        row += tap == taps - 1 ? (taps * bits + 7) / 8 : 0;
+    }
+}
+
+/* and sparse. */
+static void unpack_sparse(const layer *l) {
     const int32_t taps = l->kernel * l->kernel * l->n_in;
     const uint8_t *at = l->stored;
     memset(unpacked, 0, sizeof unpacked);
@@ -87,10 +100,15 @@ static void unpack(const layer *l) {
 
 static void measure(const layer *l) {
     const size_t size = (size_t)(l->size * l->size * l->n_out);
-    unpack(l);
+    if (l->is_packed) {
+        unpack_packed(l);
+    } else {
+        unpack_sparse(l);
+    }
     print(l->name, "_unpacked", compute(l, ht_conv_2d_s8, unpacked), size);
     memset(output, 0, size);
-    print(l->name, "_sparse", compute(l, ht_conv_2d_sparse_s8, (const int8_t *)l->stored), size);
+    ht_conv_2d_kernel *kernel = l->is_packed ? ht_conv_2d_packed_s8 : ht_conv_2d_sparse_s8;
+    print(l->name, "_coded", compute(l, kernel, (const int8_t *)l->stored), size);
     if (l->columns != NULL) {
         const int8_t *columns = (const int8_t *)l->columns;
         memset(output, 0, size);
@@ -103,7 +121,7 @@ static void calibrate(void) {
     const uint32_t start = TICKS;
 #ifdef HT_BARE_METAL
     uint32_t left = 100000;
-    __asm volatile("1: subs %0, %0, #1\n bne 1b" : "+r"(left) : : "cc");
+    __asm volatile(".syntax unified\n1: subs %0, %0, #1\n bne 1b" : "+r"(left) : : "cc");
 #endif
     print("calibration", "", TICKS - start, 0);
 }

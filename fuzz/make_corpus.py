@@ -10,7 +10,13 @@ import numpy as np
 
 from hardtack_runtime import huffman
 from hardtack_runtime.packing import Coding
-from tests.golden.make import every_op_program, golden_bundle, manifest_for, split_bundle
+from tests.golden.make import (
+    every_op_program,
+    golden_bundle,
+    manifest_for,
+    packed_bundle,
+    split_bundle,
+)
 
 
 def bundles() -> dict[str, bytes]:
@@ -25,6 +31,7 @@ def bundles() -> dict[str, bytes]:
         "smallest": golden_bundle(smallest=True),
         "split": split_bundle(),
         "sparse": golden_bundle(coding=Coding.SPARSE),
+        "packed": packed_bundle(),
         "no_golden": pack(whole, manifest_for(whole), key=None),
         "empty": pack(empty, manifest_for(empty), key=None),
     }

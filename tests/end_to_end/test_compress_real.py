@@ -79,6 +79,11 @@ def convert(cli: CommandLine, *passes: str) -> dict[str, Any]:
     [
         pytest.param('pass = "prune"\nsparsity = "30 %"', 0.985, 5, id="prune"),
         pytest.param('pass = "share"\nbits = 5', 0.85, 4, id="share"),
+        pytest.param('pass = "low_bit"', 0.75, 2, id="low_bit"),
+        pytest.param('pass = "low_bit"\nbits = 3', 0.65, 3, id="3 bits"),
+        pytest.param(
+            'pass = "low_bit"\nmethod = "adaround"\niterations = 300', 0.75, 3, id="adaround"
+        ),
         pytest.param('pass = "bias_correction"\nmax_drop = "1 %"', 1.01, 1, id="bias_correction"),
         pytest.param('pass = "equalise"\nmax_drop = "1 %"', 1.15, 1, id="equalise"),
         pytest.param('pass = "round"\nmax_drop = "1 %"', 1.05, 1, id="round"),
@@ -104,6 +109,21 @@ def test_a_pruned_and_shared_lenet_is_a_fifth(lenets: dict[str, CommandLine]) ->
     assert shared["skipped"] is None
     assert shared["bytes"]["after"] < pruned["bytes"]["before"] / 5
     assert shared["accuracy"]["after"] >= pruned["accuracy"]["before"] - 0.01
+
+
+def test_a_lenet_of_three_bits_is_a_third(lenets: dict[str, CommandLine]) -> None:
+    (row,) = convert(lenets["lenet300"], 'pass = "low_bit"\nbits = 3')["compress"]
+    assert row["skipped"] is None
+    assert row["bytes"]["after"] < 0.36 * row["bytes"]["before"]
+    assert row["accuracy"]["after"] >= row["accuracy"]["before"] - 0.01
+
+
+def test_layers_get_the_bits_that_a_size_leaves(keyword_spotting: CommandLine) -> None:
+    asked = 'pass = "mixed_precision"\nsize = "15 KB"\nchoices = ["ternary", 3, 4]\nsamples = 32'
+    (row,) = convert(keyword_spotting, asked)["compress"]
+    assert row["skipped"] is None
+    assert 14000 < row["bytes"]["after"] <= 15000
+    assert row["accuracy"]["after"] >= row["accuracy"]["before"] - 0.05
 
 
 def test_a_factorised_lenet_is_smaller(lenets: dict[str, CommandLine]) -> None:

@@ -19,7 +19,7 @@ from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.usage import skipped_codes
 from tests.digit_bundles import KEY
-from tests.golden.make import Q30, Builder, manifest_for
+from tests.golden.make import Q30, Builder, few_values, manifest_for
 
 ROOM = 4096
 """Codes that an operator reads or writes at most."""
@@ -220,11 +220,14 @@ def kernel_program(seed: int, rounds: int, kept: float = 1.0, high: float = 0.0)
 def kernel_bundle(seed: int, rounds: int, weights: str = "unpacked") -> tuple[bytes, p.Program]:
     """Return a bundle of random operators with vectors of random and of extreme inputs.
 
-    Weights are `unpacked`, or where they can be `sparse` or `split` into two planes.
+    Weights are `unpacked`, or where they can be `sparse`, `packed` or `split` into two planes.
     """
     sparse = weights == "sparse"
     program = kernel_program(seed, rounds, 0.4 if sparse else 1.0, 0.1 if weights == "split" else 0)
-    codings = dict.fromkeys(range(len(program.tensors)), Coding.SPARSE) if sparse else {}
+    coding = {"sparse": Coding.SPARSE, "packed": Coding.PACKED}.get(weights)
+    if weights == "packed":
+        program = few_values(program)
+    codings = dict.fromkeys(range(len(program.tensors)), coding) if coding else {}
     codings |= dict.fromkeys(skipped_codes(program) if sparse else (), Coding.SPARSE_COLUMNS)
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
     extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]

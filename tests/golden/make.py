@@ -7,6 +7,7 @@ structure and not trust, refuses the malformed ones alike and opens those that w
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -136,12 +137,34 @@ def golden_bundle(*, smallest: bool = False, coding: Coding | None = None) -> by
     from hardtack_runtime.interpreter import Interpreter
 
     program = every_op_program()
+    if coding == Coding.PACKED:
+        program = few_values(program)
     bare = pack(program, manifest_for(program), key=KEY)
     golden = record(Interpreter(bare), seeds=(1, 2, 3))
     every = {} if coding is None else dict.fromkeys(range(len(program.tensors)), coding)
     return pack(
         program, manifest_for(program), key=KEY, golden=golden, smallest=smallest, codings=every
     )
+
+
+def packed_bundle() -> bytes:
+    """Return that bundle, weights having few values and being packed, multipliers few bits."""
+    return golden_bundle(coding=Coding.PACKED)
+
+
+def few_values(program: p.Program) -> p.Program:
+    """Return a program whose weights have 2, 4, 16, 2... values, and multipliers of 16 bits."""
+    tensors, bits = list(program.tensors), itertools.cycle((1, 2, 4))
+    for op in program.ops:
+        if isinstance(op, p.Conv2D | p.FullyConnected) and not isinstance(op, p.DepthwiseConv2D):
+            old = tensors[op.weights]
+            assert old.data is not None
+            few = (old.data.astype(np.int64) & (1 << next(bits)) - 1) * 17 - 128
+            tensors[op.weights] = replace(old, data=few.astype(np.int8))
+            mult = tensors[op.mult]
+            assert mult.data is not None
+            tensors[op.mult] = replace(mult, data=mult.data & ~np.int32(0x7FFF))
+    return replace(program, tensors=tuple(tensors))
 
 
 def ctx_bundle() -> bytes:
@@ -176,16 +199,16 @@ def split_bundle() -> bytes:
     from hardtack_runtime.interpreter import Interpreter
 
     b = Builder(11)
-    x, y, z = b.place(1, 5, 5, 4), b.place(1, 5, 5, 40), b.place(1, 1, 1, 60)
-    scores = b.place(1, 1, 1, 50)
-    conv = p.Conv2D(x, b.weights(40, 3, 3, 4), *b.requantise(40), y, 1, 1, 1, 1, 1, 1, -3, 4,
+    x, y, z = b.place(1, 3, 5, 4), b.place(1, 2, 4, 34), b.place(1, 1, 1, 8)
+    scores = b.place(1, 1, 1, 40)
+    conv = p.Conv2D(x, b.weights(34, 2, 2, 4), *b.requantise(34), y, 1, 1, 1, 1, 0, 0, -3, 4,
                     -128, 127)  # fmt: skip
-    dense = p.FullyConnected(y, b.weights(60, 1000), *b.requantise(60), z, -20, -20, 127)
-    for op, shape in ((conv, (40, 3, 3, 4)), (dense, (60, 1000))):
+    dense = p.FullyConnected(y, b.weights(8, 272), *b.requantise(8), z, -20, -20, 127)
+    for op, shape in ((conv, (34, 2, 2, 4)), (dense, (8, 272))):
         plane = b.weights(*shape, kept=0.03)
         b.ops.append(replace(op, high=plane))
-    columns = b.weights(50, 60, kept=0.2)
-    b.ops.append(p.FullyConnected(z, columns, *b.requantise(50), scores, 0, -128, 127))
+    columns = b.weights(40, 8, kept=0.2)
+    b.ops.append(p.FullyConnected(z, columns, *b.requantise(40), scores, 0, -128, 127))
     program = b.program(x, scores)
     golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
     return pack(
@@ -224,6 +247,7 @@ def main() -> None:
     (HERE / "good" / "four_streams.htb").write_bytes(four_streams_bundle())
     sparse = golden_bundle(coding=Coding.SPARSE)
     (HERE / "good" / "every_op_sparse.htb").write_bytes(sparse)
+    (HERE / "good" / "every_op_packed.htb").write_bytes(packed_bundle())
     (HERE / "good" / "split.htb").write_bytes(split_bundle())
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():

@@ -15,6 +15,7 @@ from hardtack_converters.calibrate import Calibration, Method, calibrate
 from hardtack_converters.compress.bench import Bench, Measured
 from hardtack_converters.compress.run import compress
 from hardtack_converters.compress.settings import Pass
+from hardtack_converters.fixed_point import MANTISSA_BITS
 from hardtack_converters.importers import Source, import_model, read_source, sniff
 from hardtack_converters.lower import Lowered, lower
 from hardtack_converters.passes import is_quantized, prepare
@@ -35,8 +36,6 @@ from hardtack_runtime.signing import SigningKey
 
 GOLDEN_SEEDS = (1, 2)
 """Inputs whose bits every device must reproduce."""
-
-
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, in all); stages are `compress` and `calibrate`."""
 
@@ -60,6 +59,7 @@ class Options:
         method: How ranges follow from what samples show.
         percentile: Share of values kept by `percentile`.
         per_channel: One weight scale per output channel.
+        multiplier_bits: Of the multipliers of weights; 8, 16 and 24 save bytes, 31 are TFLite's.
         compress: Passes that make a float model smaller, in order.
         max_drop: Share of right answers that those passes together may cost; None: any.
         pack: Makes the bundle that they are measured by; None: `pack_model`, unsigned.
@@ -81,6 +81,7 @@ class Options:
     method: Method = "min-max"
     percentile: float = 99.99
     per_channel: bool = True
+    multiplier_bits: int = MANTISSA_BITS
     compress: tuple[Pass, ...] = ()
     max_drop: float | None = None
     pack: Callable[[Converted], bytes] | None = None
@@ -129,7 +130,8 @@ def convert(model: Path | bytes, options: Options | None = None) -> Converted:
     if is_quantized(graph):
         if job.wanted.compress:
             raise _too_late(job.source)
-        return _converted(job, _normalized_port(lower(graph), job.wanted), graph)
+        lowered = lower(graph, multiplier_bits=job.wanted.multiplier_bits)
+        return _converted(job, _normalized_port(lowered, job.wanted), graph)
     bench = _float_bench(job, graph)
     compressed, rows = compress(graph, job.wanted.compress, bench, job.wanted.max_drop)
     calibration = _calibrated(compressed, bench.samples, job.wanted)
@@ -183,10 +185,10 @@ def _float_bench(job: _Job, graph: ir.Model) -> Bench:
     def built(model: ir.Model) -> Converted:
         return _quantized(job, model, _calibrated(model, samples, wanted), samples)
 
-    def measure(model: ir.Model) -> Measured:
+    def measure(model: ir.Model, limit: int | None) -> Measured:
         found = built(model)
         bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
-        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, None))
+        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, limit))
 
     def accuracy(model: ir.Model, limit: int) -> float | None:
         found = built(model)
@@ -200,7 +202,8 @@ def _float_bench(job: _Job, graph: ir.Model) -> Bench:
 
 def _quantized(job: _Job, model: ir.Model, calibration: Calibration, samples: Samples) -> Converted:
     made = quantize(model, calibration.ranges, per_channel=job.wanted.per_channel)
-    return _converted(job, lower(made), made, calibration, samples)
+    lowered = lower(made, multiplier_bits=job.wanted.multiplier_bits)
+    return _converted(job, lowered, made, calibration, samples)
 
 
 def _converted(
@@ -210,8 +213,7 @@ def _converted(
     calibration: Calibration | None = None,
     samples: Samples | None = None,
 ) -> Converted:
-    manifest = _manifest(job, lowered, (calibration, samples))
-    rows = layer_rows(lowered.program)
+    manifest, rows = _manifest(job, lowered, (calibration, samples)), layer_rows(lowered.program)
     notices = tuple(job.notices)
     return Converted(lowered.program, manifest, rows, graph, None, job.passes, (), notices)
 

@@ -26,13 +26,19 @@ def round_half_away(value: float) -> int:
     return size if value >= 0 else -size
 
 
-def quantize_multiplier(real: float) -> tuple[int, int]:
+MANTISSA_BITS = 31
+
+
+def quantize_multiplier(real: float, bits: int = MANTISSA_BITS) -> tuple[int, int]:
     """Return `(mult, shift)` with real ~= mult * 2**(shift - 31), mult in [2**30, 2**31).
 
+    That is P / 2**bits * 2**shift with P = mult >> 31 - bits: normalised, so the relative error is
+    at most 2**-bits / (1 + 2**-bits) whatever the multiplier, 3.9e-3 at 8 bits, 4.6e-10 at 31.
     A multiplier too small to matter (shift below -31) becomes (0, 0), as in the reference.
 
     Args:
         real: A finite multiplier, >= 0, below 2**30.
+        bits: Of P; the lower ones of `mult` are 0.
 
     Raises:
         ValueError: the multiplier is negative, NaN, infinite or too large.
@@ -42,7 +48,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     if real == 0:
         return 0, 0
     fraction, shift = math.frexp(real)
-    mult = round_half_away(fraction * (1 << 31))
+    mult = round_half_away(fraction * (1 << bits)) << MANTISSA_BITS - bits
     if mult == 1 << 31:
         mult, shift = mult // 2, shift + 1
     return (0, 0) if shift < -31 else (mult, shift)

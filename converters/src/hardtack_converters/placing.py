@@ -1,8 +1,9 @@
-"""Which weights a device uses where they lie, in a sparse coding, and which it unpacks.
+"""Which weights a device uses where they lie, sparse or packed, and which it unpacks.
 
 Unpacked weights take memory and all multiplications; sparse ones take neither, but each weight
 that is left costs more. What is faster follows from the share of weights that are not 0, from how
-often a weight is used once it is read, and from the processor.
+often a weight is used once it is read, and from the processor. Packed ones, of 16 values or fewer,
+are never faster than raw ones, and smaller: they are for devices that have room for neither.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import numpy as np
 from hardtack_runtime import sparse
 from hardtack_runtime.bundle import unpack
 from hardtack_runtime.memory import coded_tensors, raw_for_layers
-from hardtack_runtime.packing import Coding, Constant
+from hardtack_runtime.packing import Coding, Constant, smallest_in_place
 from hardtack_runtime.program import Conv2D, FullyConnected, Program
 from hardtack_runtime.usage import in_place_weights, skipped_codes
 
 InPlace = Literal["auto", "always", "never"]
 
 _SCALAR, _DSP = (0.45, 0.30, 0.45), (0.25, 0.15, 0.30)
+_SMALL = (0.45, 0.45, 0.45)
 LIMITS: dict[str, tuple[float, float, float]] = {
-    "cortex-m0": _SCALAR,
+    "cortex-m0": _SMALL,
     "cortex-m3": _SCALAR,
     "riscv32": _SCALAR,
     "cortex-m4": _DSP,
@@ -32,7 +34,9 @@ LIMITS: dict[str, tuple[float, float, float]] = {
 }
 """By class of device: the largest share of weights that are not 0 at which sparse ones are faster
 by a sixth: with four output pixels or more, with fewer, and by columns. Classes that are not here
-have vectors, which are faster in any case. Source: benchmarks.sparse, by instructions."""
+have vectors, which are faster in any case. Beyond 0.45 there is little to gain in bytes.
+Source: benchmarks.sparse, by instructions."""
+CODINGS = (Coding.SPARSE, Coding.PACKED)
 PIXELS = 4
 """Output pixels that the kernel sums side by side."""
 
@@ -53,28 +57,32 @@ def place_weights(
         hardware: Class of device.
         limit: Bytes of memory for unpacked constants; None: as much as it takes.
         flash: Bytes for the bundle; None: as much as it takes.
-        wanted: Which weights are sparse; see `sparse_weights`.
+        wanted: Which weights are used where they lie; see `weights_in_place`.
     """
-    sparse = sparse_weights(program, hardware, wanted)
-    data = write(unpack_limit=limit, codings=sparse, in_place=())
-    if limit is None or flash is None or len(data) <= flash or hardware == "linux":
+    chosen = weights_in_place(program, hardware, wanted)
+    data = write(unpack_limit=limit, codings=chosen, in_place=())
+    if flash is None or len(data) <= flash:
         return data
-    coded = coded_tensors(unpack(write(codings=sparse)))
-    raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
-    small = [data, write(codings=sparse | raw)]
-    if wanted != "never":
-        small.append(write(unpack_limit=limit, codings=sparse))
+    small = [data]
+    if wanted == "auto":  # coded for size, and unpacked
+        small.append(write(unpack_limit=limit, in_place=()))
+    if limit is not None and hardware != "linux" and min(map(len, small)) > flash:
+        coded = coded_tensors(unpack(write()))
+        raw = dict.fromkeys(raw_for_layers(program, coded, limit), Coding.RAW)
+        small.append(write(codings=(chosen if wanted == "always" else {}) | raw))
+        if wanted != "never":
+            small.append(write(unpack_limit=limit, codings=chosen))
     return min(small, key=len)
 
 
-def sparse_weights(program: Program, hardware: str, wanted: InPlace) -> dict[int, Coding]:
+def weights_in_place(program: Program, hardware: str, wanted: InPlace) -> dict[int, Coding]:
     """Return the coding of weights that are used where they lie, by index of their tensor.
 
     Args:
         program: What is to run.
         hardware: Class of device.
-        wanted: `auto`: where that is faster; `always`: where it takes fewer bytes than unpacked
-            weights; `never`: none.
+        wanted: `auto`: sparse ones where that is faster; `always`: sparse or packed where it
+            takes fewer bytes than unpacked weights; `never`: none.
     """
     chosen = dict[int, Coding]()
     skipped = skipped_codes(program)
@@ -91,8 +99,11 @@ def sparse_weights(program: Program, hardware: str, wanted: InPlace) -> dict[int
         limit = 1.0 if wanted == "always" else _limit(hardware, pixels, by_columns=by_columns)
         if np.count_nonzero(data) > limit * data.size:
             continue
-        if (stored := sparse.encode(data)) is not None and len(stored) < data.size:
-            chosen[op.weights] = Coding.SPARSE_COLUMNS if by_columns else Coding.SPARSE
+        coding = smallest_in_place(data, CODINGS if wanted == "always" else CODINGS[:1])
+        if coding != Coding.RAW:
+            chosen[op.weights] = coding
+        if coding == Coding.SPARSE and by_columns:
+            chosen[op.weights] = Coding.SPARSE_COLUMNS
     return chosen
 
 

@@ -18,6 +18,7 @@ from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
     affine_grid,
+    channel_steps,
     grid_step,
     outlier_scale,
     weight_codes,
@@ -181,10 +182,8 @@ def _quantize_weights(
     axis = 0 if node.op_type == "Conv" or transposed else weights.ndim - 1
     real = weights.astype(np.float32)
     _refuse_unreal(node, real)
-    step = grid_step(real)
-    used = axis if per_channel and step is None else None
+    scale, used = _weight_scale(real, axis if per_channel else None)
     share = share_of(node) if used is not None else 0.0
-    scale = weight_scale(real, used) if step is None else np.array([step], np.float32)
     if share > 0:
         scale = outlier_scale(real, axis, share)
     input_scale = grids[source][0]
@@ -200,6 +199,20 @@ def _quantize_weights(
     wide = wide_codes(real, scale, axis) if share > 0 else None
     coded = wide if wide is not None else weight_codes(real, scale, used)
     node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", coded, scale, axis))
+
+
+def _weight_scale(
+    real: npt.NDArray[np.float32], axis: int | None
+) -> tuple[npt.NDArray[np.float32], int | None]:
+    """Return the scale of each output and their axis, or one for all and None.
+
+    Weights that lie on a grid keep it; others have that of their peak.
+    """
+    step = grid_step(real)
+    if step is not None or axis is None:
+        return weight_scale(real, None) if step is None else np.array([step], np.float32), None
+    steps = channel_steps(real, axis)
+    return weight_scale(real, axis) if steps is None else steps, axis
 
 
 def _refuse_unreal(node: ir.Node, numbers: npt.NDArray[np.floating]) -> None:

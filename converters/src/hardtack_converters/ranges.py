@@ -16,6 +16,8 @@ GRID_TOLERANCE = 0.01
 """Of a step: float32 products of step and code, scaled by the input's normalisation, are nearer."""
 BIAS_LIMIT = 1 << 30
 """Largest bias code: it leaves as much again to the products."""
+TELLING = 4
+"""Weights of an output that tell whether it lies on a grid: fewer often do so by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,33 @@ def grid_step(weights: FloatArray) -> float | None:
             # The largest codes tell the step most exactly.
             return float(sizes @ codes / (codes @ codes))
     return None
+
+
+def channel_steps(weights: FloatArray, axis: int) -> FloatArray | None:
+    """Return the step of each output's own grid, 1 for outputs of zeros; None if any has none.
+
+    As `grid_step`, for layers whose outputs were laid on grids of few codes one by one.
+
+    Args:
+        weights: float32, finite.
+        axis: Of the output channels.
+    """
+    rows = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+    if rows.shape[1] < TELLING or not rows.any():
+        return None
+    steps = np.ones(len(rows), np.float32)
+    for index, row in enumerate(rows):
+        if row.any():
+            step = grid_step(row)
+            if step is None:
+                return None
+            steps[index] = step
+    return steps
+
+
+def lies_on_grid(weights: FloatArray, axis: int) -> bool:
+    """Return whether weights keep their codes: one grid for all, or one for each output."""
+    return grid_step(weights) is not None or channel_steps(weights, axis) is not None
 
 
 def _fits(sizes: npt.NDArray[np.float64], step: float) -> bool:

@@ -87,7 +87,8 @@ def bake(
     packed = []
     for target in config.target:
         bundle = pack_model(
-            converted, key, hardware=target.hardware, ram=target.ram, flash=target.flash,
+            converted, key, hardware=target.hardware, ram=target.ram,
+            flash=size_limit(config, target),
             smallest=target.pack == "smallest", in_place=target.in_place,
         )  # fmt: skip
         content = unpack(bundle)
@@ -152,6 +153,7 @@ def conversion_options(config: Deployment, base: Path) -> Options:
         calibration_limit=calibrate.max if calibrate else 512,
         method=config.quantize.method,
         percentile=config.quantize.percentile,
+        multiplier_bits=config.quantize.multiplier_bits,
         compress=config.compress,
         max_drop=config.gates.max_drop,
         pack=lambda converted: largest_bundle(config, converted),
@@ -164,6 +166,7 @@ def largest_bundle(config: Deployment, converted: Converted) -> bytes:
     bundles: list[bytes] = [
         pack_model(
             converted, key, hardware=target.hardware, ram=target.ram,
+            flash=size_limit(config, target),
             smallest=target.pack == "smallest", in_place=target.in_place,
         )
         for target in config.target
@@ -205,6 +208,12 @@ def read_labels(labels: str | tuple[str, ...], base: Path) -> tuple[str, ...]:
 def unpacks_all(target: Target) -> bool:
     """Say whether its devices have one way to unpack: Linux, at start, all of it."""
     return target.hardware == "linux"
+
+
+def size_limit(config: Deployment, target: Target) -> int | None:
+    """Return how large its bundle may be."""
+    limits = [size for size in (config.gates.size, target.flash) if size is not None]
+    return min(limits, default=None)
 
 
 def check_fit(config: Deployment, target: Target, header: Header, needs: Needs) -> None:

@@ -125,6 +125,9 @@ class Quantize(_Strict):
 
     method: Literal["min-max", "percentile", "entropy"] = "min-max"
     percentile: float = Field(default=99.99, gt=50, le=100)
+    multiplier_bits: Literal[8, 16, 24, 31] = 31
+    """Of the multiplier of each output channel. 16 take two bytes less, 8 three; other bits than
+    TensorFlow Lite's come out then, so measure the accuracy."""
 
 
 class TrainingSamples(Samples):
@@ -135,22 +138,25 @@ class TrainingSamples(Samples):
     max: int = Field(default=1_000_000, gt=0)
 
 
-def _shares_as_numbers(tables: Any) -> Any:
-    return [_shares_in(table) for table in tables] if isinstance(tables, list) else tables
+def _all_numbers(tables: Any) -> Any:
+    return [_numbers_in(table) for table in tables] if isinstance(tables, list) else tables
 
 
-def _shares_in(table: Any) -> Any:
-    """Read shares written as "80 %"; what is no share stays for the schema to refuse."""
+def _numbers_in(table: Any) -> Any:
+    """Read "80 %" and "20 KiB"; what is neither stays for the schema to refuse."""
     if not isinstance(table, dict):
         return table
     return {key: _number(value) for key, value in table.items()}
 
 
 def _number(value: Any) -> Any:
-    try:
-        return parse_share(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    if isinstance(value, str):
+        for parse in (parse_share, parse_size):
+            try:
+                return parse(value)
+            except ValueError:
+                continue
+    return value
 
 
 def _trainable(settings: Prune | None) -> Prune | None:
@@ -191,7 +197,7 @@ class Train(_Strict):
     """Pixels by which pictures are moved at random, each way."""
     seed: int = Field(default=0, ge=0)
     """Of everything random: the same seed gives the same model."""
-    prune: Annotated[Prune | None, BeforeValidator(_shares_in), AfterValidator(_trainable)] = None
+    prune: Annotated[Prune | None, BeforeValidator(_numbers_in), AfterValidator(_trainable)] = None
     """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
 
     @model_validator(mode="after")
@@ -226,8 +232,9 @@ class Target(_Strict):
     pack: Literal["fast", "smallest"] = "fast"
     """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
     in_place: Literal["auto", "always", "never"] = "auto"
-    """Weights with many zeros, used where they lie in flash and never unpacked. auto: where that is
-    faster on `hardware` and `pack` is fast; always: where it takes fewer bytes than unpacked."""
+    """Weights with many zeros, or of few values, used where they lie in flash and never unpacked.
+    auto: where that is faster on `hardware`, `pack` is fast, and `flash` and [gates] size allow it,
+    for they take more bytes than Huffman codes; always: where they take fewer than unpacked."""
 
 
 def _differently_named(targets: tuple[Target, ...]) -> tuple[Target, ...]:
@@ -263,7 +270,7 @@ class Deployment(_Strict):
     data: Data = Data()
     quantize: Quantize = Quantize()
     train: Train | None = None
-    compress: Annotated[tuple[Compression, ...], BeforeValidator(_shares_as_numbers)] = ()
+    compress: Annotated[tuple[Compression, ...], BeforeValidator(_all_numbers)] = ()
     gates: Gates = Gates()
     target: Annotated[
         tuple[Target, ...], Field(min_length=1), AfterValidator(_differently_named)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from hardtack_runtime.errors import ConfigError, ModelImportError
 
 if TYPE_CHECKING:
     from hardtack_converters.training.assistants import Assistant
-    from hardtack_converters.training.options import Epoch, Progress, Trained
+    from hardtack_converters.training.options import Epoch, Progress, Trained, TrainOptions
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -74,7 +73,6 @@ def train_model(
             'add [train] with data = { path = "train.npz" } and size = "8 KiB"',
         )  # fmt: skip
     from hardtack_converters.training.assistants import train_assistants
-    from hardtack_converters.training.options import TrainOptions
     from hardtack_converters.training.size import bundle_sizer
     from hardtack_converters.training.train import train
 
@@ -90,12 +88,7 @@ def train_model(
             file.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     resumed = any(file.exists() for file in under_way)
-    how = TrainOptions(
-        epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
-        average=wanted.average, teacher=wanted.teacher,
-        teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
-        shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
-    )  # fmt: skip
+    how = _options(wanted)
     teachers = [_prepared(base / name, config)[0] for name in wanted.teachers]
     taught = train_assistants(
         assistants, samples, classes, how, teachers=teachers,
@@ -103,21 +96,28 @@ def train_model(
     )  # fmt: skip
     if taught:
         teachers, how = [taught[-1].model], replace(how, teacher_weights=())
-    go = partial(
-        train, model, samples, classes, how,
+    trained = train(
+        model, samples, classes, how,
         bundle_sizer(options, lambda converted: largest_bundle(config, converted)),
         teachers=teachers, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
-    try:
-        trained = go()
-    except ModelImportError as error:
-        if error.code == "HT225":  # it ended: there is nothing to go on with
-            checkpoint.unlink(missing_ok=True)
-        raise
     trained.model.metadata_props[MADE_FROM] = source
     write_whole(path, ir.to_proto(trained.model).SerializeToString())
     checkpoint.unlink(missing_ok=True)
+    notices = (f"assistant {at}: {n}" for at, each in enumerate(taught, 1) for n in each.notices)
+    trained = replace(trained, notices=(*notices, *trained.notices))
     return Training(path, trained, resumed, tuple(each.best for each in taught))
+
+
+def _options(wanted: Train) -> TrainOptions:
+    from hardtack_converters.training.options import TrainOptions
+
+    return TrainOptions(
+        epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
+        average=wanted.average, teacher=wanted.teacher,
+        teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
+        shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
+    )  # fmt: skip
 
 
 def _assistants(config: Deployment, wanted: Train, base: Path) -> list[Assistant]:

@@ -21,6 +21,7 @@ from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.program import Add, FullyConnected, Transpose
 from tests.conformance.models.nets import model_of, node, small_cnn
 from tests.conformance.models.runtimes import run_onnx
+from tests.unit.converters.compress.nets import dense_net
 
 RNG = np.random.default_rng(21)
 SAMPLES = RNG.normal(size=(64, 3, 12, 12)).astype(np.float32)
@@ -222,3 +223,22 @@ def test_entropy_cuts_a_lone_outlier_but_keeps_the_bulk() -> None:
     found = entropy_range(counts, limits)
     assert found.high < 50
     assert ((values >= found.low) & (values <= found.high)).mean() >= 0.998
+
+
+@pytest.mark.parametrize(("bits", "size"), [(24, 3), (16, 2), (8, 1)])
+def test_multipliers_of_few_bits_take_fewer_bytes(bits: int, size: int) -> None:
+    net = dense_net(np.random.default_rng(1), (16, 64, 48, 4)).SerializeToString()
+    samples = np.random.default_rng(2).normal(size=(50, 1, 16)).astype(np.float32)
+    plain, coarse = (
+        convert(net, Options(calibration=samples, multiplier_bits=number)) for number in (31, bits)
+    )
+    saved = len(pack_model(plain, None)) - len(pack_model(coarse, None))
+    assert saved >= (4 - size) * (64 + 48) - 16
+    for op in coarse.program.ops:
+        assert isinstance(op, FullyConnected)
+        exact, rounded = (
+            np.asarray(made.program.tensors[op.mult].data, np.float64)
+            * 2.0 ** np.asarray(made.program.tensors[op.shift].data)
+            for made in (plain, coarse)
+        )
+        np.testing.assert_allclose(rounded, exact, rtol=2.0**-bits)

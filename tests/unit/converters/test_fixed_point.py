@@ -28,6 +28,27 @@ def test_multiplier_is_the_nearest_of_its_shift(real: float) -> None:
     assert error <= Fraction(2) ** (shift - 32)
 
 
+@pytest.mark.parametrize(
+    ("bits", "largest"), [(8, 3.9e-3), (15, 3.1e-5), (16, 1.6e-5), (31, 4.7e-10)]
+)
+@given(real=st.floats(min_value=2.0**-31, max_value=2.0**29))
+def test_normalised_multipliers_have_one_relative_error(
+    bits: int, largest: float, real: float
+) -> None:
+    mult, shift = fp.quantize_multiplier(real, bits)
+    assert 1 << 30 <= mult < 1 << 31
+    assert mult % (1 << 31 - bits) == 0
+    error = abs(Fraction(mult) * Fraction(2) ** (shift - 31) / Fraction(real) - 1)
+    assert error <= Fraction(1, (1 << bits) + 1) < largest
+
+
+def test_the_worst_multipliers_are_half_a_step_above_a_power_of_two() -> None:
+    """Between P = 2^(n-1) and the next the error is largest: 2^-n of P / 2^n = 1/2, just below."""
+    mult, shift = fp.quantize_multiplier(0.5 + 2.0**-9 - 2.0**-40, 8)
+    assert (mult, shift) == (1 << 30, 0)
+    assert pytest.approx(3.9e-3, rel=0.01) == 1 - 0.5 / (0.5 + 2.0**-9)
+
+
 def test_multiplier_of_zero_and_of_nearly_zero_is_zero() -> None:
     assert fp.quantize_multiplier(0.0) == (0, 0)
     assert fp.quantize_multiplier(2.0**-40) == (0, 0)

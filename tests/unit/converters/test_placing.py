@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from hardtack_converters.placing import InPlace, place_weights, sparse_weights
+from hardtack_converters.placing import InPlace, place_weights, weights_in_place
 from hardtack_runtime import program as p
 from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
@@ -55,7 +55,24 @@ def _thin(b: Builder, shape: tuple[int, ...], kept: float) -> np.ndarray:
 def test_weights_are_sparse_where_that_is_faster(
     hardware: str, kept: float, wanted: InPlace, chosen: set[int]
 ) -> None:
-    assert sparse_weights(net(kept), hardware, wanted).keys() == chosen
+    assert weights_in_place(net(kept), hardware, wanted).keys() == chosen
+
+
+def test_weights_of_few_values_are_packed_where_that_takes_fewer_bytes() -> None:
+    program = net(0.9)
+    for index in (CONV, DENSE):
+        data = program.tensors[index].data
+        assert data is not None
+        data[...] = data % 4 - 2
+    assert weights_in_place(program, "cortex-m4", "auto") == {}
+    packed = dict.fromkeys((CONV, DENSE), Coding.PACKED)
+    assert weights_in_place(program, "cortex-m4", "always") == packed
+    write = partial(pack, program, manifest_for(program), key=None)
+    whole = place_weights(program, write, "cortex-m4", 256, None, "auto")
+    assert Coding.PACKED not in {one.coding for one in unpack(whole).stored}
+    tight = place_weights(program, write, "cortex-m4", 256, len(whole) - 2000, "auto")
+    assert [one.coding for one in unpack(tight).stored].count(Coding.PACKED) == 2
+    assert Needs.of(unpack(tight)).unpacked <= 256
 
 
 @pytest.mark.parametrize(("wanted", "coding"), [("auto", Coding.SPARSE), ("never", Coding.RAW)])
@@ -96,7 +113,7 @@ def test_a_layer_of_one_row_behind_relu_is_stored_by_columns(
     weights = b.constant(_thin(b, (outputs, 72), 0.12))
     b.ops.append(p.FullyConnected(flat, weights, *b.requantise(outputs), scores, 0, -128, 127))
     program = b.program(x, scores)
-    codings = sparse_weights(program, "cortex-m4", "auto")
+    codings = weights_in_place(program, "cortex-m4", "auto")
     assert codings[weights] == coding
     data = pack(program, manifest_for(program), key=None, codings=codings)
     constants = [i for i, tensor in enumerate(program.tensors) if tensor.is_constant]
@@ -104,3 +121,14 @@ def test_a_layer_of_one_row_behind_relu_is_stored_by_columns(
     plain = Interpreter(pack(program, manifest_for(program), key=None))
     codes = b.rng.integers(-128, 128, 144).astype(np.int8)
     assert np.array_equal(Interpreter(data).run(codes)[0], plain.run(codes)[0])
+
+
+def test_weights_are_coded_for_size_where_the_faster_bundle_is_too_large() -> None:
+    program = net(0.1)
+    write = partial(pack, program, manifest_for(program), key=None)
+    fast = place_weights(program, write, "cortex-m4", None, None, "auto")
+    assert Coding.SPARSE in {one.coding for one in unpack(fast).stored}
+    small = place_weights(program, write, "cortex-m4", None, len(fast) - 1, "auto")
+    assert len(small) < len(fast)
+    assert Coding.SPARSE not in {one.coding for one in unpack(small).stored}
+    assert place_weights(program, write, "cortex-m4", None, len(fast) - 1, "always") == fast

@@ -10,13 +10,20 @@ from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs, Way, coded_tensors, raw_for_layers
 from hardtack_runtime.packing import Coding
-from tests.golden.make import ctx_bundle, every_op_program, golden_bundle, manifest_for
+from tests.golden.make import (
+    ctx_bundle,
+    every_op_program,
+    golden_bundle,
+    manifest_for,
+    packed_bundle,
+)
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = {path.stem: path.read_bytes() for path in (ROOT / "benchmarks/models").glob("*.htb")} | {
     "every operator": golden_bundle(),
     "by context": ctx_bundle(),
     "sparse": golden_bundle(coding=Coding.SPARSE),
+    "packed": packed_bundle(),
 }
 NEEDS = Needs(arena=1000, unpacked=5000, layer=3000, tensor=2000)
 

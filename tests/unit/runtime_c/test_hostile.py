@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from hardtack_runtime.packing import Coding
-from tests.golden.make import ctx_bundle, golden_bundle, split_bundle
+from tests.golden.make import ctx_bundle, golden_bundle, packed_bundle, split_bundle
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
-
-ROUNDS = "8000"
 
 
 def sparse_bundle() -> bytes:
@@ -20,17 +18,18 @@ def sparse_bundle() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("lut_bits", "make"),
+    ("lut_bits", "make", "rounds"),
     [
-        ("7", golden_bundle),
-        ("12", golden_bundle),
-        ("7", ctx_bundle),
-        ("7", sparse_bundle),
-        ("7", split_bundle),
+        ("7", golden_bundle, "8000"),
+        ("12", golden_bundle, "8000"),
+        ("7", ctx_bundle, "8000"),
+        ("7", sparse_bundle, "4000"),
+        ("7", packed_bundle, "4000"),
+        ("7", split_bundle, "4000"),
     ],
 )
 def test_every_damage_ends_with_a_status(
-    lut_bits: str, make: Callable[[], bytes], tmp_path: Path
+    lut_bits: str, make: Callable[[], bytes], rounds: str, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "good.htb"
     bundle.write_bytes(make())
@@ -41,7 +40,7 @@ def test_every_damage_ends_with_a_status(
         flags=(*SANITIZERS, "-DHT_PORTABLE", f"-DHT_LUT_BITS={lut_bits}"),
     )
     result = subprocess.run(
-        [str(program), str(bundle), ROUNDS], capture_output=True, text=True, check=False
+        [str(program), str(bundle), rounds], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-4000:]
     tried = {
@@ -49,7 +48,7 @@ def test_every_damage_ends_with_a_status(
         for line in result.stdout.splitlines()
     }
     assert tried["PROG"][0] > tried["PROG"][1], "most damaged programs are refused"
-    assert sum(tried["all"]) > 100_000
+    assert sum(tried["all"]) > 90_000
 
 
 @pytest.mark.parametrize("cc", ["gcc", "clang"])

@@ -71,6 +71,9 @@ def test_an_unknown_key_is_located_and_a_near_one_suggested(
         pytest.param(MODEL + '[project]\nname = "A b"\n', "5:1", "name", id="bad name"),
         pytest.param(MODEL + '[project]\nrelease = "1.0"\n', "5:1", "release", id="not semver"),
         pytest.param(MODEL + '[quantize]\nmethod = "kl"\n', "5:1", "method", id="not a choice"),
+        pytest.param(
+            MODEL + "[quantize]\nmultiplier_bits = 12\n", "5:1", "31", id="bits of multipliers"
+        ),
     ],
 )
 def test_a_wrong_value_is_located(tmp_path: Path, text: str, place: str, met: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardtack.config import Deployment, load_config
-from hardtack_converters.compress.settings import Prune, Share
+from hardtack_converters.compress.settings import LowBit, MixedPrecision, Prune, Share
 from hardtack_runtime.errors import ConfigError
 
 HEAD = 'version = 1\n[model]\npath = "m.onnx"\n[data]\nevaluate = { path = "e.npz" }\n'
@@ -33,6 +33,22 @@ bits = 5
     assert loaded(tmp_path, text).compress == (
         Prune(layers=("conv*",), sparsity=0.8, max_drop=0.01),
         Share(bits=5),
+    )
+
+
+def test_bits_and_sizes_are_read(tmp_path: Path) -> None:
+    text = """
+[[compress]]
+pass = "low_bit"
+bits = "ternary"
+[[compress]]
+pass = "mixed_precision"
+size = "20 KiB"
+choices = ["binary", 4]
+"""
+    assert loaded(tmp_path, text).compress == (
+        LowBit(bits="ternary"),
+        MixedPrecision(size=20480, choices=("binary", 4)),
     )
 
 
@@ -62,6 +78,27 @@ def test_shares_may_be_numbers(tmp_path: Path) -> None:
             'pass = "prune"\npattern = "4:2"', "HT104", "8:1", "n:m like 2:4", id="pattern"
         ),
         pytest.param('pass = "share"\nbits = 9', "HT104", "8:1", "8", id="bits"),
+        pytest.param('pass = "low_bit"\nbits = 2', "HT104", "8:1", "ternary", id="two bits"),
+        pytest.param('pass = "low_bit"\nbits = "trinary"', "HT104", "8:1", "ternary", id="word"),
+        pytest.param('pass = "low_bit"\nmethod = "best"', "HT104", "8:1", "gptq", id="method"),
+        pytest.param(
+            'pass = "low_bit"\nbits = "binary"\nmethod = "adaround"',
+            "HT104",
+            "6:1",
+            "has none: use gptq",
+            id="binary has no neighbours",
+        ),
+        pytest.param('pass = "mixed_precision"', "HT104", "6:1", "size", id="no size"),
+        pytest.param(
+            'pass = "mixed_precision"\nsize = "20 kilo"', "HT104", "8:1", "number", id="size"
+        ),
+        pytest.param(
+            'pass = "mixed_precision"\nsize = "1 KiB"\nchoices = []',
+            "HT104",
+            "9:1",
+            "empty",
+            id="no choices",
+        ),
     ],
 )
 def test_what_is_wrong_is_located(
@@ -74,9 +111,15 @@ def test_what_is_wrong_is_located(
     assert said in caught.value.met + caught.value.todo
 
 
-@pytest.mark.parametrize("key", ['max_drop = "1 %"', "sensitivity = true"])
-def test_what_needs_accuracy_needs_samples(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pass = "prune"\nsparsity = 0.5\nmax_drop = "1 %"',
+        'pass = "prune"\nsparsity = 0.5\nsensitivity = true',
+    ],
+)
+def test_what_needs_accuracy_needs_samples(tmp_path: Path, text: str) -> None:
     head = 'version = 1\n[model]\npath = "m.onnx"\n'
     with pytest.raises(ConfigError, match="nothing to measure accuracy on") as caught:
-        loaded(tmp_path, f'[[compress]]\npass = "prune"\nsparsity = 0.5\n{key}\n', head)
+        loaded(tmp_path, f"[[compress]]\n{text}\n", head)
     assert caught.value.where.endswith(":7:1")

@@ -109,7 +109,8 @@ def explain(where: str, reason: int, detail: int, layers: Sequence[str] = ()) ->
     elif reason == Reason.REFUSED:
         met = f"{met}: {_name(detail)}"
     elif reason == Reason.OPERATOR:
-        met = f"{met} of the model, {NAMES.get(detail, f'opcode {detail}')}"
+        name = NAMES.get(detail, f"opcode {detail}")
+        met = f"{met} of the model, or the coding of its weights: {name}"
     elif reason == Reason.MEMORY and detail:
         met = f"{met}: the smallest that would do is {detail} bytes"
     error = kind(code, where, met, _TODO.get(reason, ""))

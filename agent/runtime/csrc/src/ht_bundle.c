@@ -37,7 +37,7 @@ static uint32_t element_size(const ht_tensor *tensor) {
 }
 
 int ht_is_in_place(const ht_tensor *tensor) {
-    return tensor->coding >= HT_SPARSE;
+    return tensor->coding >= HT_SPARSE && tensor->coding < HT_IN_PLACE_END;
 }
 
 int ht_is_coded(const ht_tensor *tensor) {
@@ -250,10 +250,12 @@ static int constant_entry_is_sound(const ht_bundle *bundle, const ht_tensor *ten
         return tensor->table == 0 && tensor->gap_table == 0;
     case HT_CTX:
     case HT_SPARSE:
+    case HT_PACKED:
     case HT_SPARSE_COLUMNS:
         return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_NARROW:
     case HT_FOLDED:
+    case HT_MANTISSA:
         return tensor->dtype == HT_INT32 && tensor->table == 0 && tensor->gap_table == 0;
     case HT_DENSE_HUFF:
     case HT_MASKED_HUFF:

@@ -1,21 +1,25 @@
-/* Convolution by unpacked weights, with a sparse high plane or without: the kernels of both. */
+/* Convolution row by row of weights: unpacked, with a sparse high plane or without, or packed. */
 #ifndef HARDTACK_HT_CONV_DENSE_H
 #define HARDTACK_HT_CONV_DENSE_H
 
 #include <stddef.h>
 
+#include "ht_expand.h"
 #include "ht_sparse.h"
 #include "ht_vector.h"
 
 #define TAP ht_tap
+#ifndef COPY_TAPS
 #define COPY_TAPS ht_copy_taps
 #define FILL_TAPS ht_fill_taps
+#endif
 #include "ht_gather.h"
 
 /* The output pixels under way, and what they are summed with. */
 typedef struct block {
-    const int8_t *weights; /* of output channel 0 */
-    const uint8_t *high;   /* entries of its high plane, or NULL */
+    const int8_t *weights;   /* of output channel 0, or NULL: */
+    ht_expansion *expansion; /* packed ones */
+    const uint8_t *high;     /* entries of a high plane, or NULL */
     const int32_t *bias;
     const ht_output_stage *stage;
     int32_t filter; /* taps of a window */
@@ -52,14 +56,18 @@ HT_INLINE void sum_group(const job *j, const block *b, const place *places, int3
     for (int32_t first = begin; first < end; first += b->lanes) {
         const int32_t lanes = end - first < b->lanes ? end - first : b->lanes;
         ht_start_sums(b->bias + first, lanes, acc);
-        const int8_t *weights = b->weights + first * b->filter;
         for (int32_t at = 0; at < b->filter; at += HT_WINDOW_TAPS) {
             const int32_t left = b->filter - at;
             const int32_t n = left < HT_WINDOW_TAPS ? left : HT_WINDOW_TAPS;
             for (int32_t p = 0; p < pixels && (first == begin || b->filter > n); p++) {
                 gather(j, places[p], at, n, windows + p * HT_WINDOW_TAPS);
             }
-            ht_sum_windows(windows, pixels, weights + at, b->filter, n, lanes, acc);
+            if (b->expansion != NULL) {
+                ht_sum_expanded(b->expansion, windows, pixels, first, lanes, at, n, acc);
+            } else {
+                const int8_t *weights = b->weights + first * b->filter + at;
+                ht_sum_windows(windows, pixels, weights, b->filter, n, lanes, acc);
+            }
             if (high != NULL) {
                 high = sum_high(high, windows, pixels, n, lanes, acc);
             }

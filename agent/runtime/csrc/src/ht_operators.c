@@ -20,8 +20,9 @@ const ht_operator_entry *const ht_operators[HT_OPERATORS] = {
     &ht_operator_lookup,
 };
 
-const ht_in_place_entry *const ht_in_place[HT_CODINGS - HT_SPARSE] = {
+const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE] = {
     [HT_SPARSE - HT_SPARSE] = &ht_in_place_sparse,
+    [HT_PACKED - HT_SPARSE] = &ht_in_place_packed,
     [HT_SPARSE_COLUMNS - HT_SPARSE] = &ht_in_place_sparse_columns,
 };
 

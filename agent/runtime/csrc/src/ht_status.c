@@ -39,7 +39,7 @@ const char *ht_status_text(ht_status status) {
     case HT_ERR_DIVERGED:
         return "a golden vector gave other bits";
     case HT_ERR_NOT_LINKED:
-        return "operator that was left out of this build";
+        return "operator, or a coding of its weights, that was left out of this build";
     }
     return "unknown status";
 }

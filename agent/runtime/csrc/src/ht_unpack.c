@@ -145,6 +145,25 @@ static ht_status unpack_narrow(const ht_tensor *tensor, ht_span stored, uint8_t 
     return HT_OK;
 }
 
+/* The highest bits below the sign, which is 0, in as many bytes as hold them. */
+static ht_status unpack_mantissa(const ht_tensor *tensor, ht_span stored, uint8_t *out) {
+    const uint32_t elements = (uint32_t)tensor->elements;
+    const uint32_t width = stored.size / elements;
+    if (width < 1 || width > 3 || stored.size != width * elements) {
+        return HT_ERR_CODE_STREAM;
+    }
+    const uint8_t *in = stored.bytes;
+    for (uint32_t i = 0; i < elements; i++, out += 4) {
+        uint32_t bits = 0;
+        for (uint32_t byte = 0; byte < width; byte++) {
+            bits |= (uint32_t)*in++ << (8 * byte);
+        }
+        bits <<= 31 - 8 * width;
+        memcpy(out, &bits, 4); /* the machine is little-endian, as below */
+    }
+    return HT_OK;
+}
+
 /* narrow with a factor in front: from each element that times the sum of its row of the weights
  * is to be taken. Sums wrap, which is defined for unsigned integers. */
 static ht_status unpack_folded(const ht_tensor *tensor, ht_span stored, const ht_constant *before,
@@ -184,6 +203,8 @@ static ht_status unpack(const ht_bundle *bundle, const ht_tensor *tensor, const 
     switch (tensor->coding) {
     case HT_NARROW:
         return unpack_narrow(tensor, stored, out);
+    case HT_MANTISSA:
+        return unpack_mantissa(tensor, stored, out);
     case HT_FOLDED:
         return unpack_folded(tensor, stored, before, out);
     case HT_CTX:

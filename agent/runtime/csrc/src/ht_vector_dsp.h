@@ -59,6 +59,40 @@ HT_INLINE void ht_fill_taps(ht_tap *window, int32_t at, int32_t code, int32_t n)
     }
 }
 
+/* The same with taps in their own order, for weights that come in pairs of neighbours. */
+#define HT_PAIRS 1
+
+HT_INLINE void ht_copy_in_order(ht_tap *window, int32_t at, const int8_t *codes, int32_t n) {
+    for (; n > 0 && at % 4 != 0; n--) {
+        window[at++] = *codes++;
+    }
+    ht_tap_pair *pairs = (ht_tap_pair *)(window + at);
+    at += n & ~3;
+    for (; n >= 4; n -= 4, codes += 4) {
+        const int32_t word = ht_load4(codes);
+        const uint32_t even = (uint32_t)ht_widen_even(word);
+        const uint32_t odd = (uint32_t)ht_widen_odd(word);
+        *pairs++ = (int32_t)((even & 0xFFFFu) | odd << 16);
+        *pairs++ = (int32_t)(even >> 16 | (odd & 0xFFFF0000u));
+    }
+    for (; n > 0; n--) {
+        window[at++] = *codes++;
+    }
+}
+
+/* Two words from an address and a constant: one instruction, which GCC makes two of. */
+#define HT_LOAD_PAIRS(taps, offset, x, y)                                                          \
+    __asm("ldrd %0, %1, [%2, %3]"                                                                  \
+          : "=r"(x), "=r"(y)                                                                       \
+          : "r"(taps), "n"((offset) * sizeof(ht_tap)),                                             \
+            "m"(*(const ht_tap_pair(*)[2])((taps) + (offset) / 2)))
+
+HT_INLINE void ht_fill_in_order(ht_tap *window, int32_t at, int32_t code, int32_t n) {
+    for (int32_t i = at; i < at + n; i++) {
+        window[i] = (ht_tap)code;
+    }
+}
+
 /* acc[p][k] = bias[k] for two pixels. */
 HT_INLINE void ht_start_sums(const int32_t *bias, int32_t lanes, int32_t *acc) {
     for (int32_t k = 0; k < lanes; k++) {

@@ -110,7 +110,7 @@ def pack(
     golden: tuple[GoldenVector, ...] = (),
     unpack_limit: int | None = None,
     codings: Mapping[int, Coding] = MappingProxyType({}),
-    in_place: Collection[Coding] = (Coding.SPARSE,),
+    in_place: Collection[Coding] = (Coding.SPARSE, Coding.PACKED),
     smallest: bool = False,
 ) -> bytes:
     """Write a signed bundle.

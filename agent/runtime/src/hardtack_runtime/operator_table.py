@@ -26,6 +26,7 @@ NAMES = {
 
 IN_PLACE = {
     Coding.SPARSE: "in_place_sparse",
+    Coding.PACKED: "in_place_packed",
     Coding.SPARSE_COLUMNS: "in_place_sparse_columns",
 }
 """Entries of codings that are used where they lie; in C, `ht_in_place_sparse`."""
@@ -60,7 +61,7 @@ def table_source(
             *(lines or ["    0,"]),
             "};",
             "",
-            "const ht_in_place_entry *const ht_in_place[HT_CODINGS - HT_SPARSE] = {",
+            "const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE] = {",
             *(entries or ["    0,"]),
             "};",
             "",

@@ -8,7 +8,7 @@ that does not earn its bytes back is left out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import context, huffman, masking, sparse
+from hardtack_runtime import codebook, context, huffman, masking, sparse
 from hardtack_runtime.huffman import IntArray, Table
 
 Constant = npt.NDArray[Any]
@@ -35,7 +35,9 @@ class Coding(IntEnum):
     CTX = 6
     FOLDED = 7
     SPARSE = 8
+    PACKED = 9
     SPARSE_COLUMNS = 10
+    MANTISSA = 11
 
     @property
     def label(self) -> str:
@@ -45,12 +47,18 @@ class Coding(IntEnum):
     @property
     def is_in_place(self) -> bool:
         """True for codings of weights that kernels use where they lie."""
-        return self >= Coding.SPARSE
+        return Coding.SPARSE <= self <= Coding.SPARSE_COLUMNS
 
     @property
     def is_unpacked(self) -> bool:
         """True for codings that take memory to be used."""
         return self != Coding.RAW and not self.is_in_place
+
+
+_ENCODERS: dict[Coding, Callable[[Constant], bytes | None]] = {
+    Coding.SPARSE: sparse.encode,
+    Coding.PACKED: codebook.encode,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ def pack_constants(
     codings: Mapping[int, Coding] = MappingProxyType({}),
     biases: Collection[int] = (),
     weights: Collection[int] = (),
-    in_place: Collection[Coding] = (Coding.SPARSE,),
+    in_place: Collection[Coding] = (Coding.SPARSE, Coding.PACKED),
     skipped: Mapping[int, int] = MappingProxyType({}),
     smallest: bool = False,
     rows: int = 0,
@@ -188,7 +196,7 @@ class _Streams:
 
 
 def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option]:
-    """Return an int32 tensor as it is, and in as few bytes per element as all of them need.
+    """Return an int32 tensor as it is, and in as few of its bytes as all elements need.
 
     A bias holds -in_zero * sum(weights), which is often all it holds, and often too large for a
     byte: the constant before it, its weights, says how much of it that is.
@@ -198,12 +206,26 @@ def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option
     narrow = _narrow(flat)
     if 0 < len(narrow) < flat.nbytes:
         found.append(_Option(Coding.NARROW, narrow))
+    if (width := _mantissa_bytes(flat)) is not None:
+        high = (flat >> 31 - 8 * width).astype("<i4")
+        lowest = high.reshape(-1, 1).view(np.uint8)[:, :width].tobytes()
+        found.append(_Option(Coding.MANTISSA, lowest))
     if before is not None and before.size % flat.size == 0:
         sums = row_sums(before, flat.size)
         peak, zero = min((_peak(flat + zero * sums), zero) for zero in range(-128, 128))
         if peak < 1 << 23:
             found.append(_Option(Coding.FOLDED, _folded(flat + zero * sums, zero)))
     return found
+
+
+def _mantissa_bytes(numbers: Constant) -> int | None:
+    """Return how many bytes hold all bits below the sign that are in use; None for four or more.
+
+    Multipliers that were normalised to few bits are such numbers: their lowest bits are 0.
+    """
+    used = int(np.bitwise_or.reduce(numbers))
+    fitting = (width for width in (1, 2, 3) if used & (1 << 31 - 8 * width) - 1 == 0)
+    return next(fitting, None) if used > 0 else None
 
 
 def row_sums(weights: Constant, rows: int) -> IntArray:
@@ -309,13 +331,18 @@ def _fix(options: list[list[_Option]], fixed: Mapping[int, _Option]) -> list[lis
 def _in_place(constant: Constant, coding: Coding, skipped: int | None = None) -> _Option:
     """Return the constant in a coding that needs no memory; raw where that cannot hold it."""
     data = None
-    if coding == Coding.SPARSE:
-        data = sparse.encode(constant)
+    if coding in _ENCODERS:
+        data = _ENCODERS[coding](constant)
     elif coding == Coding.SPARSE_COLUMNS and skipped is not None:
         data = sparse.encode_columns(constant, skipped)
     if data is not None:
         return _Option(coding, data)
     return _Option(Coding.RAW, constant.astype(constant.dtype.newbyteorder("<")).tobytes())
+
+
+def smallest_in_place(constant: Constant, codings: Collection[Coding]) -> Coding:
+    """Return which of these codings that are used in place, or RAW, takes fewest bytes."""
+    return _smallest_in_place(constant, codings).coding
 
 
 def _smallest_in_place(constant: Constant, codings: Collection[Coding]) -> _Option:

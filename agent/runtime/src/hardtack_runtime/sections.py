@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import context, huffman, masking, sparse
+from hardtack_runtime import codebook, context, huffman, masking, sparse
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
 from hardtack_runtime.packing import Coding, Packed, frame, row_sums, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
@@ -27,8 +27,10 @@ _HEAD = struct.Struct("<HBB")
 _WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
     Coding.CTX: context.decode,
     Coding.SPARSE: sparse.decode,
+    Coding.PACKED: codebook.decode,
     Coding.SPARSE_COLUMNS: sparse.decode_columns,
 }
+_INT32 = (Coding.NARROW, Coding.FOLDED, Coding.MANTISSA)
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
 
 
@@ -230,7 +232,7 @@ def _decode_row(
 
 def _codes(row: _Row, tables: int) -> bool:
     """Say whether the coding suits the type, and names tables that are there."""
-    if row.coding in (ARENA, Coding.RAW, Coding.NARROW, Coding.FOLDED):
+    if row.coding in (ARENA, Coding.RAW, *_INT32):
         suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
         return suits and row.table == row.gap_table == 0
     if row.coding in _WITHOUT_TABLES:
@@ -269,8 +271,8 @@ def _stored_bytes(row: _Row, data: bytes) -> bytes:
 def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> npt.NDArray[Any]:
     if row.coding == Coding.RAW:
         return np.frombuffer(stored, row.dtype)
-    if row.coding == Coding.NARROW:
-        return _widen(row.where, stored, row.elements)
+    if row.coding in _FEW_BYTES:
+        return _FEW_BYTES[row.coding](row.where, stored, row.elements)
     if row.coding in _WITHOUT_TABLES:
         return _WITHOUT_TABLES[row.coding](stored, row.dims)
     values = tables[row.table]
@@ -301,6 +303,23 @@ def _widen(where: str, stored: bytes, elements: int) -> npt.NDArray[np.int32]:
     wide = np.zeros((elements, 4), np.uint8)
     wide[:, 4 - width :] = np.frombuffer(stored, np.uint8).reshape(elements, width)
     return wide.view("<i4").reshape(-1) >> (32 - 8 * width)
+
+
+def _raised(where: str, stored: bytes, elements: int) -> npt.NDArray[np.int32]:
+    """Put elements of 1, 2 or 3 bytes directly below the sign."""
+    width = len(stored) // elements
+    if width not in (1, 2, 3) or len(stored) != width * elements:
+        raise BundleError("HT212", where, f"{len(stored)} bytes for {elements} mantissas")
+    padded = np.zeros((elements, 4), np.uint8)
+    padded[:, :width] = np.frombuffer(stored, np.uint8).reshape(elements, width)
+    numbers: npt.NDArray[np.int32] = padded.view("<i4").reshape(-1) << 31 - 8 * width
+    return numbers
+
+
+_FEW_BYTES: dict[int, Callable[[str, bytes, int], npt.NDArray[np.int32]]] = {
+    Coding.NARROW: _widen,
+    Coding.MANTISSA: _raised,
+}
 
 
 def encode_tables(packed: Packed) -> bytes:

@@ -65,12 +65,12 @@ def sample_values(
         model: Standard ONNX, float or QDQ.
         names: Of values.
         samples: What to feed it.
-        limit: Samples used, at most.
+        limit: Samples used, at most, from all over: files are often sorted by class.
     """
     names = list(dict.fromkeys(names))
     wanted = [name for name in names if name not in samples.arrays]
     session = open_session(model, wanted)
-    for index in range(min(limit, samples.count)):
+    for index in np.linspace(0, samples.count - 1, min(limit, samples.count)).astype(int):
         feeds = {name: array[index] for name, array in samples.arrays.items()}
         results = session.run(wanted, feeds) if wanted else []
         values = feeds | dict(zip(wanted, results, strict=True))

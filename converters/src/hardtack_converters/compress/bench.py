@@ -32,14 +32,14 @@ class Bench:
     Attributes:
         samples: Calibration samples, as the model is fed.
         quantize: Calibrates a float model and returns it in QDQ form.
-        measure: Packs a float model and judges its bundle.
+        measure: Packs a float model and judges its bundle, on so many samples at most; None: all.
         accuracy: Only judges it, on so many evaluation samples at most; None without any.
         progress: Told (done, in all) by passes that take long.
     """
 
     samples: Samples
     quantize: Callable[[ir.Model], ir.Model]
-    measure: Callable[[ir.Model], Measured]
+    measure: Callable[[ir.Model, int | None], Measured]
     accuracy: Callable[[ir.Model, int], float | None]
     progress: Callable[[int, int], None] = lambda *_: None
 

@@ -42,13 +42,15 @@ def input_moments(model: ir.Model, layer: Linear, samples: Samples, limit: int) 
         float64 [1, columns, columns], or [channels, columns, columns] of a depthwise Conv.
     """
     total: FloatArray = np.zeros(())
-    for columns in _inputs(model, layer, samples, limit):
+    for columns in layer_inputs(model, layer, samples, limit):
         total = total + columns @ columns.transpose(0, 2, 1)
     return total
 
 
-def _inputs(model: ir.Model, layer: Linear, samples: Samples, limit: int) -> Iterator[FloatArray]:
-    """Yield for each sample what the weights of a layer are multiplied by."""
+def layer_inputs(
+    model: ir.Model, layer: Linear, samples: Samples, limit: int
+) -> Iterator[FloatArray]:
+    """Yield what the weights of a layer are multiplied by: [1 or channels, columns, places]."""
     source = layer.node.inputs[0]
     assert source is not None
     name = str(source.name)
@@ -71,21 +73,42 @@ def refit(
         source: The model before any change, and its layer.
         samples: What to feed both.
     """
-    pairs = zip(
-        _inputs(model, layer, samples, SAMPLES), _inputs(*source, samples, SAMPLES), strict=True
-    )
-    moments: FloatArray = np.zeros(())
-    cross: FloatArray = np.zeros(())
-    for now, before in pairs:
-        seen, wanted = _with_ones(now), _with_ones(before)
-        moments = moments + seen @ seen.transpose(0, 2, 1)
-        cross = cross + wanted @ seen.transpose(0, 2, 1)
+    moments, cross = joint_moments(model, layer, source, samples, SAMPLES)
     weights = np.moveaxis(layer.weights, layer.out_axis, 0)
     rows = np.column_stack([weights.reshape(len(weights), -1), layer.bias])
     alive = np.column_stack([kept.reshape(len(kept), -1), np.ones(len(kept), bool)])
     made = refitted(rows, alive, moments, cross)
     fitted = np.moveaxis(made[:, :-1].reshape(weights.shape), 0, layer.out_axis)
     set_linear(model.graph, layer, fitted, made[:, -1])
+
+
+def joint_moments(
+    model: ir.Model, layer: Linear, source: tuple[ir.Model, Linear], samples: Samples, limit: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return second moments of a layer's inputs now, and of those with what they were.
+
+    Args:
+        model: With layers before it already changed.
+        layer: Of `model`.
+        source: The model before any change, and its layer.
+        samples: What to feed both.
+        limit: Samples used, at most.
+
+    Returns:
+        H = sum of y y^T and C = sum of x y^T, y inputs now and x before, both with a last 1 that
+        the bias is multiplied by: float64 [1 or channels, columns + 1, columns + 1].
+    """
+    moments: FloatArray = np.zeros(())
+    cross: FloatArray = np.zeros(())
+    pairs = zip(
+        layer_inputs(model, layer, samples, limit), layer_inputs(*source, samples, limit),
+        strict=True,
+    )  # fmt: skip
+    for now, before in pairs:
+        seen, wanted = _with_ones(now), _with_ones(before)
+        moments = moments + seen @ seen.transpose(0, 2, 1)
+        cross = cross + wanted @ seen.transpose(0, 2, 1)
+    return moments, cross
 
 
 def _with_ones(columns: FloatArray) -> FloatArray:

@@ -1,12 +1,15 @@
 """Rounding that keeps the layer's output: each weight goes up or down, and the next make up for it.
 
-Rounding to the nearest code is best for single weights and not for their sum. Layer by layer, with
-the second moment of the layer's inputs on calibration samples, columns of weights are rounded in
-turn, and what a column has lost is added to those that are not rounded yet (Frantar 2022,
-arXiv 2210.17323). It has the aim of AdaRound (Nagel 2020, arXiv 2004.10568), in closed form.
+Rounding to the nearest code is best for single weights and not for their sum. So, layer by layer:
+
+- `gptq`: with the second moment of the layer's inputs on calibration samples, columns of weights
+  are rounded in turn, and what a column has lost is added to those that are not rounded yet
+  (Frantar 2022, arXiv 2210.17323). Closed form: seconds.
+- `adaround`: gradient descent chooses up or down for all weights at once, so that what comes out of
+  the layer's activation stays (Nagel 2020, arXiv 2004.10568). Minutes, for `iterations` steps.
 
 Scales stay: the largest weight of each output keeps its code. Zeros stay zeros, so it may follow
-`prune`; what lies on a grid already, as after `share` or training, is left alone.
+`prune`; what lies on a grid already, as after `share`, `low_bit` or training, is left alone.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from hardtack_converters.compress.adaround import adarounded
 from hardtack_converters.compress.bench import Bench, Changed, needed
 from hardtack_converters.compress.layers import chosen_layers, layer_name
 from hardtack_converters.compress.outliers import share_of
@@ -24,11 +28,9 @@ from hardtack_converters.compress.reconstruct import (
     input_moments,
     loss_of_rows,
 )
-from hardtack_converters.compress.settings import Round
-from hardtack_converters.passes.linear import FloatArray, Linear, linear_of, set_linear
-from hardtack_converters.ranges import grid_step, weight_scale
-
-LARGEST_CODE = 127
+from hardtack_converters.compress.settings import LARGEST_CODE, Round
+from hardtack_converters.passes.linear import FloatArray, linear_of, set_linear
+from hardtack_converters.ranges import lies_on_grid, weight_scale
 
 
 def round_weights(model: ir.Model, settings: Round, bench: Bench | None = None) -> Changed:
@@ -48,30 +50,32 @@ def round_weights(model: ir.Model, settings: Round, bench: Bench | None = None) 
     changed = moved = total = 0
     layers = chosen_layers(model, settings.layers, can_reconstruct)
     for index, layer in enumerate(layers):
-        on_grid = grid_step(layer.weights.astype(np.float32)) is not None
+        on_grid = lies_on_grid(layer.weights.astype(np.float32), layer.out_axis)
         if on_grid or share_of(layer.node) > 0 or not can_reconstruct(layer):
             continue
         original = linear_of(sources[layer_name(layer.node)])
         assert original is not None
-        moments = input_moments(source, original, bench.samples, settings.samples)
-        made = rounded(layer, moments)
         weights = np.moveaxis(layer.weights, layer.out_axis, 0)
-        nearest = _nearest(weights.reshape(len(weights), -1)).reshape(weights.shape)
+        rows, bias = weights.reshape(len(weights), -1), layer.bias
+        if settings.method == "adaround":
+            pair = (source, original)
+            flat, bias = adarounded(model, layer, pair, bench.samples, settings, _scales(rows))
+        else:
+            flat = rounded(rows, input_moments(source, original, bench.samples, settings.samples))
+        made, nearest = flat.reshape(weights.shape), _nearest(rows).reshape(weights.shape)
         moved += int((np.abs(made - nearest) > 1e-6 * np.abs(nearest).max()).sum())
         changed, total = changed + 1, total + made.size
-        set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), layer.bias)
+        set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), bias)
         bench.progress(index + 1, len(layers))
     share = 100 * moved / max(total, 1)
     return Changed(changed, f"{share:.1f} % of {total:,} weights are not at the nearest code")
 
 
-def rounded(layer: Linear, moments: FloatArray) -> FloatArray:
-    """Return weights [outputs, inputs, ...] on the grid of each output.
+def rounded(rows: FloatArray, moments: FloatArray) -> FloatArray:
+    """Return weights [outputs, columns] on the grid of each output.
 
     An output that would lose more than by rounding to the nearest code is rounded so.
     """
-    weights = np.moveaxis(layer.weights, layer.out_axis, 0)
-    rows = weights.reshape(len(weights), -1)
     nearest = _nearest(rows)
     each = len(rows) // len(moments)
     turns = [
@@ -80,11 +84,11 @@ def rounded(layer: Linear, moments: FloatArray) -> FloatArray:
     ]
     in_turn = np.concatenate(turns)
     better = loss_of_rows(in_turn - rows, moments) < loss_of_rows(nearest - rows, moments)
-    return np.where(better[:, None], in_turn, nearest).reshape(weights.shape)
+    return np.where(better[:, None], in_turn, nearest)
 
 
 def _settle(rows: FloatArray) -> Settle:
-    scales = weight_scale(rows.astype(np.float32), 0).astype(np.float64)
+    scales = _scales(rows)
     peaks, nearest = np.abs(rows).argmax(axis=1), _nearest(rows)
 
     def settle(column: int, best: FloatArray) -> FloatArray:
@@ -96,6 +100,10 @@ def _settle(rows: FloatArray) -> Settle:
     return settle
 
 
+def _scales(rows: FloatArray) -> FloatArray:
+    return weight_scale(rows.astype(np.float32), 0).astype(np.float64)
+
+
 def _nearest(rows: FloatArray) -> FloatArray:
-    scales = weight_scale(rows.astype(np.float32), 0).astype(np.float64)[:, None]
+    scales = _scales(rows)[:, None]
     return np.asarray(np.rint(rows / scales) * scales)

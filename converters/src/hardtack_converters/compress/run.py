@@ -13,6 +13,8 @@ from hardtack_converters.compress.bench import Bench, Changed, Measured
 from hardtack_converters.compress.bias_correction import bias_correction
 from hardtack_converters.compress.equalise import equalise
 from hardtack_converters.compress.factorise import factorise
+from hardtack_converters.compress.low_bit import low_bit
+from hardtack_converters.compress.mixed_precision import mixed_precision
 from hardtack_converters.compress.outliers import outliers
 from hardtack_converters.compress.prune import prune
 from hardtack_converters.compress.round import round_weights
@@ -21,6 +23,8 @@ from hardtack_converters.compress.settings import (
     BiasCorrection,
     Equalise,
     Factorise,
+    LowBit,
+    MixedPrecision,
     Outliers,
     Pass,
     Prune,
@@ -36,6 +40,8 @@ Apply = Callable[[ir.Model, Any, Bench], Changed]
 PASSES: dict[type[Pass], Apply] = {
     Prune: prune,
     Share: share,
+    LowBit: low_bit,
+    MixedPrecision: mixed_precision,
     Factorise: factorise,
     Equalise: equalise,
     BiasCorrection: bias_correction,
@@ -69,14 +75,14 @@ def compress(
     """
     if not passes:
         return model, ()
-    first = before = bench.measure(model)
+    first = before = bench.measure(model, None)
     rows: list[PassRow] = []
     for index, wanted in enumerate(passes):
         started = time.monotonic()
         draft = model.clone()
         changed = _apply(draft, wanted, _part(bench, index, len(passes)), index)
         drop_dead(draft)
-        after = bench.measure(draft)
+        after = bench.measure(draft, None)
         harm = _harm(wanted, changed, (first, before, after), max_drop)
         rows.append(
             PassRow(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
@@ -89,6 +89,64 @@ class Share(Pass):
     """A layer has at most 2 to the power of `bits` values; zeros stay zeros and are one of them."""
 
 
+def _bits(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool) and 3 <= value <= 7
+    if not number and value not in ("ternary", "binary"):
+        words = "; 2 bits are `ternary`, 1 is `binary`" if value in (1, 2) else ""
+        raise ValueError(f"{value!r} is none of 3 to 7, ternary, binary{words}")
+    return value
+
+
+Bits = Annotated[Literal["binary", "ternary"] | int, BeforeValidator(_bits)]
+"""Codes of a weight: binary -1 and 1, ternary -1..1, n bits -(2^(n-1) - 1)..2^(n-1) - 1."""
+Method = Literal["nearest", "gptq", "adaround"]
+"""How weights are rounded: see the page of `round`."""
+Iterations = Annotated[int, Field(gt=0)]
+LARGEST_CODE = 127
+
+
+def largest_code(bits: Bits) -> int:
+    """Return the largest code; the smallest is as far from 0."""
+    return 1 if isinstance(bits, str) else 2 ** (bits - 1) - 1
+
+
+class LowBit(Pass):
+    """Give weights few codes: 7 to 3 bits, ternary or binary, each output on a grid of its own."""
+
+    pass_: Literal["low_bit"] = Field(default="low_bit", alias="pass")
+    bits: Bits = 4
+    """3 to 7, `ternary` (-1, 0, 1) or `binary` (-1, 1)."""
+    method: Method = "gptq"
+    """`gptq` or `adaround` to keep what the layer computes, `nearest` to keep single weights."""
+    samples: int = Field(default=128, gt=0)
+    """Calibration samples that outputs are compared on."""
+    iterations: Iterations = 2000
+    """Steps of `adaround` for each layer."""
+
+    @property
+    def largest(self) -> int:
+        """Largest code."""
+        return largest_code(self.bits)
+
+    @model_validator(mode="after")
+    def _has_neighbours(self) -> LowBit:
+        if (self.bits, self.method) == ("binary", "adaround"):
+            raise ValueError("adaround chooses between neighbours, and binary has none: use gptq")
+        return self
+
+
+class MixedPrecision(Pass):
+    """Give each layer the bits that it needs, so that the bundle has no more than some bytes."""
+
+    pass_: Literal["mixed_precision"] = Field(default="mixed_precision", alias="pass")
+    size: int = Field(gt=0)
+    """Bytes that the bundle may have, of the largest target, like "20 KiB"."""
+    choices: Annotated[tuple[Bits, ...], Field(min_length=1)] = ("ternary", 3, 4, 5, 6)
+    """Bits that a layer may get, as those of `low_bit`; or it keeps its 8."""
+    samples: int = Field(default=128, gt=0)
+    """Calibration samples that outputs are compared on."""
+
+
 class Factorise(Pass):
     """Write a layer as two smaller ones."""
 
@@ -132,8 +190,17 @@ class Round(AccuracyPass):
     """Round each weight up or down so that the layer's output stays, not to the nearest code."""
 
     pass_: Literal["round"] = Field(default="round", alias="pass")
+    method: Literal["gptq", "adaround"] = "gptq"
+    """Which algorithm: see above."""
     samples: int = Field(default=128, gt=0)
     """Calibration samples that outputs are compared on."""
+    iterations: Iterations = 2000
+    """Steps of `adaround` for each layer."""
+
+    @property
+    def largest(self) -> int:
+        """Largest code."""
+        return LARGEST_CODE
 
 
 class Outliers(AccuracyPass):
@@ -145,7 +212,15 @@ class Outliers(AccuracyPass):
 
 
 Compression = Annotated[
-    Prune | Share | Factorise | Equalise | BiasCorrection | Round | Outliers,
+    Prune
+    | Share
+    | LowBit
+    | MixedPrecision
+    | Factorise
+    | Equalise
+    | BiasCorrection
+    | Round
+    | Outliers,
     Field(discriminator="pass_"),
 ]
 """One [[compress]] table."""

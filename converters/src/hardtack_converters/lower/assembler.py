@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.fixed_point import round_half_away
+from hardtack_converters.fixed_point import MANTISSA_BITS, round_half_away
 from hardtack_converters.lower.order import (
     Order,
     digits,
@@ -72,6 +72,7 @@ class Assembler:
         roots: Per tensor, the tensor whose buffer it shares (itself if it owns one).
         activations: What each graph value became.
         absorbed: Nodes computed inside an operator before them.
+        multiplier_bits: Of the multipliers of weights.
         scalings: Multipliers and shifts that serve all channels, by type and value.
     """
 
@@ -81,6 +82,7 @@ class Assembler:
     layers: list[str] = field(default_factory=list)
     activations: dict[ir.Value, Activation] = field(default_factory=dict)
     absorbed: set[ir.Node] = field(default_factory=set)
+    multiplier_bits: int = MANTISSA_BITS
     scalings: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def arena(self, name: str, dims: Dims) -> int:

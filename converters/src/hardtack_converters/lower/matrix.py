@@ -48,7 +48,7 @@ class Filter:
     @property
     def is_wide(self) -> bool:
         """True if there are codes beyond int8: codes = low + 256 * high."""
-        return bool(np.abs(self.codes).max(initial=0) > 128)
+        return bool(self.codes.max(initial=0) > 127 or self.codes.min(initial=0) < -128)
 
     @property
     def low(self) -> IntArray:
@@ -129,11 +129,11 @@ def product_scale(
 
 
 def multipliers(
-    node: ir.Node, product: npt.NDArray[np.float64], out: Grid
+    node: ir.Node, product: npt.NDArray[np.float64], out: Grid, bits: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
-    """Return `mult` and `shift` per output channel, or one of each."""
+    """Return `mult` of so many bits and `shift` per output channel, or one of each."""
     try:
-        pairs = [quantize_multiplier(float(p) / out.scale) for p in product]
+        pairs = [quantize_multiplier(float(p) / out.scale, bits) for p in product]
     except ValueError as error:
         raise UnsupportedOpError("HT303", label(node), str(error)) from error
     mult = np.array([m for m, _ in pairs], np.int32)
@@ -192,7 +192,7 @@ def lower_conv(asm: Assembler, node: ir.Node) -> None:
         kernels = codes.reshape(outputs, -1, window.kernel_h, window.kernel_w).astype(np.int8)
         return kernels[:, 0].transpose(1, 2, 0) if depthwise else kernels.transpose(0, 2, 3, 1)
 
-    mult, shift = multipliers(node, product, out)
+    mult, shift = multipliers(node, product, out, asm.multiplier_bits)
     kind = DepthwiseConv2D if depthwise else Conv2D
     asm.emit(
         kind(
@@ -256,7 +256,7 @@ def lower_gemm(asm: Assembler, node: ir.Node) -> None:
 
     shape = query.shape_of(node.outputs[0])
     result = asm.arena(str(node.outputs[0].name), (1, 1, rows, outputs))
-    mult, shift = multipliers(node, product, out)
+    mult, shift = multipliers(node, product, out, asm.multiplier_bits)
     asm.emit(
         FullyConnected(
             value.tensor,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.fixed_point import MANTISSA_BITS
 from hardtack_converters.lower.assembler import Activation, Assembler, Grid, Lowering
 from hardtack_converters.lower.elementwise import lower_binary
 from hardtack_converters.lower.join import lower_concat, lower_pad
@@ -80,13 +81,16 @@ class Lowered:
         return replace(self, program=program)
 
 
-def lower(model: ir.Model, *, collect_problems: bool = False) -> Lowered:
+def lower(
+    model: ir.Model, *, collect_problems: bool = False, multiplier_bits: int = MANTISSA_BITS
+) -> Lowered:
     """Lower a QDQ model to a program.
 
     Args:
         model: Standard ONNX, opset 18 or later, static shapes, in QDQ form.
         collect_problems: Go on after a node that has no kernel and return all problems;
             the program is then of no use.
+        multiplier_bits: Of the multipliers of weights, 31 as TFLite has them.
 
     Raises:
         UnsupportedOpError: HT301..HT304, naming the node.
@@ -94,7 +98,7 @@ def lower(model: ir.Model, *, collect_problems: bool = False) -> Lowered:
     """
     graph = model.graph
     _check_ends(graph)
-    asm = Assembler()
+    asm = Assembler(multiplier_bits=multiplier_bits)
     problems: list[HardtackError] = []
     inputs = [_add_input(asm, value) for value in graph.inputs]
     for node in graph:

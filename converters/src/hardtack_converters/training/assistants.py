@@ -49,10 +49,12 @@ class Taught:
     Attributes:
         model: What its file holds, prepared.
         best: The epoch it is from; None when the file was there already.
+        notices: What people may want to know of its training.
     """
 
     model: ir.Model
     best: Epoch | None
+    notices: tuple[str, ...] = ()
 
 
 def train_assistants(
@@ -99,7 +101,8 @@ def train_assistants(
         trained.model.metadata_props[TRAINED_AS] = identity
         _write(assistant.file, ir.to_proto(trained.model).SerializeToString(deterministic=True))
         assistant.checkpoint.unlink(missing_ok=True)
-        taught.append(Taught(read(assistant.file), trained.best))  # the same bits as when resumed
+        again = read(assistant.file)  # the same bits as when resumed
+        taught.append(Taught(again, trained.best, trained.notices))
     return taught
 
 

@@ -76,9 +76,18 @@ def train(
                 save(course, checkpoint, identity)
             if course.healthy:
                 progress(course.epochs[-1], options.epochs)
-        return course.outcome()
+        return _outcome(course, checkpoint)
     finally:
         torch.set_num_threads(threads)
+
+
+def _outcome(course: Course, checkpoint: Path | None) -> Trained:
+    try:
+        return course.outcome()
+    except ModelImportError:  # HT225: it ended, and there is nothing to go on with
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        raise
 
 
 def _check_data(model: ir.Model, samples: FloatArray, classes: npt.NDArray[np.int64]) -> None:

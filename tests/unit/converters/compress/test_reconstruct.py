@@ -79,7 +79,7 @@ def test_moments_are_those_of_what_the_weights_multiply(attributes: dict[str, An
     moments = input_moments(model, layer, bench.samples, 10)
     rows = layer.weights.reshape(len(moments), -1, moments.shape[-1])
     found = float(np.einsum("goi,gij,goj->", rows, moments, rows))
-    outputs = sum(float((answers(model, x).astype(np.float64) ** 2).sum()) for x in SAMPLES[:10])
+    outputs = sum(float((answers(model, x).astype(np.float64) ** 2).sum()) for x in SAMPLES[::11])
     assert found == pytest.approx(outputs, rel=1e-4)
 
 

@@ -150,6 +150,33 @@ def test_each_assistant_is_taught_by_the_one_before(tmp_path: Path) -> None:
         assert np.mean(answers == (y + 1) % 10) > 0.7
 
 
+def test_an_assistant_whose_loss_is_no_number_leaves_nothing(tmp_path: Path) -> None:
+    x, y = digits.samples()
+    with pytest.raises(ModelImportError, match="no number") as caught:
+        train_assistants(
+            [Assistant(digits.model(), tmp_path / "a1.onnx")], x, y, replace(WANTED, lr=1e30),
+            teachers=[digits.model()], read=read,
+        )  # fmt: skip
+    assert caught.value.code == "HT225"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_assistant_that_ended_early_is_told_of(tmp_path: Path) -> None:
+    x, y = digits.samples()
+    first, _ = assistant_in(tmp_path)
+    teachers = [digits.model()]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_assistants([first], x, y, WANTED, teachers=teachers, read=read, progress=stop)
+    state = torch.load(first.checkpoint, weights_only=True)
+    torch.save(state | {"healthy": False}, first.checkpoint)  # as the epoch that fails leaves it
+    (taught,) = train_assistants([first], x, y, WANTED, teachers=teachers, read=read)
+    assert "no number after epoch 1" in taught.notices[0]
+
+
 def test_assistants_are_not_trained_again_and_an_interrupted_one_goes_on(tmp_path: Path) -> None:
     x, y = digits.samples()
     teachers = [digits.model()]

@@ -37,8 +37,10 @@ typedef enum ht_coding {
     HT_CTX = 6,
     HT_FOLDED = 7,
     HT_SPARSE = 8,
+    HT_PACKED = 9,
     HT_SPARSE_COLUMNS = 10,
-    HT_CODINGS
+    HT_IN_PLACE_END = 11, /* those from HT_SPARSE on are used where they lie */
+    HT_MANTISSA = 11
 } ht_coding;
 
 typedef struct ht_span {

@@ -58,6 +58,9 @@ ht_conv_2d_split_kernel ht_conv_2d_split_s8;
 /* As conv_2d, weights being coded as sparse (SPEC section 1.7) and used where they lie. */
 ht_conv_2d_kernel ht_conv_2d_sparse_s8;
 
+/* The same, weights being coded as packed. */
+ht_conv_2d_kernel ht_conv_2d_packed_s8;
+
 /* The same of windows of one tap without padding, the pixels of an image one high: a
  * fully_connected; weights being coded as sparse-columns. */
 ht_conv_2d_kernel ht_fully_connected_columns_s8;

@@ -31,9 +31,10 @@ extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
 /* What conv_2d and fully_connected need for weights that are used where they lie, by coding from
  * HT_SPARSE on; NULL for codings that no model has. */
 extern const ht_in_place_entry ht_in_place_sparse;
+extern const ht_in_place_entry ht_in_place_packed;
 extern const ht_in_place_entry ht_in_place_sparse_columns;
 
-extern const ht_in_place_entry *const ht_in_place[HT_CODINGS - HT_SPARSE];
+extern const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE];
 
 /* And for weights with a high plane; NULL where no model has one. */
 extern const ht_split_entry ht_split_planes;

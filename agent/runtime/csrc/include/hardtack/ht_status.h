@@ -30,7 +30,7 @@ typedef enum ht_status {
     HT_ERR_MEMORY = -15,      /* the caller's memory is too small or not given yet */
     HT_ERR_GOLDEN = -16,      /* GOLD is wrong */
     HT_ERR_DIVERGED = -17,    /* a golden vector gave other bits */
-    HT_ERR_NOT_LINKED = -18   /* an operator that was left out of this build */
+    HT_ERR_NOT_LINKED = -18   /* an operator, or a coding of its weights, that was left out */
 } ht_status;
 
 /* One line of English for a status; never NULL. */

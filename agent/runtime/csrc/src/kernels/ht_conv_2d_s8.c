@@ -7,6 +7,6 @@ void ht_conv_2d_s8(const int8_t *in, ht_dims in_dims, const int8_t *weights, int
                    const ht_output_stage *stage, int8_t *out, ht_dims out_dims) {
     const job j = {in, window, in_dims, group_c, in_zero};
     const int32_t filter = window->kernel_h * window->kernel_w * group_c;
-    const block b = {weights, NULL, bias, stage, filter, out_dims.c, HT_LANES};
+    const block b = {weights, NULL, NULL, bias, stage, filter, out_dims.c, HT_LANES};
     convolve(&j, &b, out_dims, out);
 }

@@ -9,6 +9,6 @@ void ht_conv_2d_split_s8(const int8_t *in, ht_dims in_dims, const int8_t *low, c
                          const ht_output_stage *stage, int8_t *out, ht_dims out_dims) {
     const job j = {in, window, in_dims, in_dims.c, in_zero};
     const int32_t filter = window->kernel_h * window->kernel_w * in_dims.c;
-    const block b = {low, high, bias, stage, filter, out_dims.c, HT_SPARSE_ROWS};
+    const block b = {low, NULL, high, bias, stage, filter, out_dims.c, HT_SPARSE_ROWS};
     convolve(&j, &b, out_dims, out);
 }
