@@ -1,38 +1,54 @@
-"""Weights with a high byte for a share of them against plain int8: noise and bytes.
+"""Weights with a high byte for a share of them against plain int8: noise, bytes, instructions.
 
 Noise is that of the weights alone, of real float nets, their batch normalisation folded: squared
 error by squared weights, layer by layer, weighted by size. Layers that cannot have a second plane,
-depthwise ones and those with groups, have plain int8 on both sides. Bytes are those of all weights
-as a bundle stores them, code tables included.
+depthwise ones and those with groups, have plain int8 on both sides; layers that were trained on a
+grid of int8, and lose nothing, are left out, as all large ones of keyword spotting. Bytes are those
+of all these weights as a bundle stores them, code tables included. Instructions are those of one
+layer's inference in QEMU.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness import DATA, Report, run
+from benchmarks.microcontroller import run_once
 from hardtack_converters.compress.layers import weighted_layers
 from hardtack_converters.compress.outliers import can_split
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.lower.matrix import Filter
 from hardtack_converters.passes import prepare
-from hardtack_converters.ranges import outlier_scale, weight_codes, weight_scale, wide_codes
+from hardtack_converters.ranges import (
+    grid_step,
+    outlier_scale,
+    weight_codes,
+    weight_scale,
+    wide_codes,
+)
 from hardtack_runtime import sparse
+from hardtack_runtime.bundle import pack
 from hardtack_runtime.packing import Constant, frame, pack_constants
+from hardtack_runtime.program import Conv2D, FullyConnected, Program
 from tests.conformance.models.nets import lenet5, lenet300
+from tests.digit_bundles import KEY
+from tests.firmware.qemu import BOARDS, Machine
+from tests.golden.make import Builder, manifest_for
 
 Array = npt.NDArray[np.float32]
 
 NETS = {
-    "kws": "kws_ref_model_float32.tflite",
     "vww": "vww_96_float.tflite",
     "ad": "ad01_fp32.tflite",
     "resnet": "pretrainedResnet.tflite",
     "resnet_large": "pretrainedResnet_large_float.tflite",
 }
+LAYERS = ("conv_3x3x32", "fc_640_128")
 SHARES = {"split05": 0.005, "split2": 0.02}
 
 
@@ -49,6 +65,40 @@ def measure(report: Report, quick: bool) -> None:
             report.add(f"{name}.{split}_sqnr_db", after)
             report.add(f"{name}.{split}_sqnr_gain_db", after - before)
             report.add(f"{name}.{split}_bytes", stored_bytes(layers, share))
+    for board in ("mps2-an386",) if quick else ("mps2-an386", "mps3-an547"):
+        cost(report, board)
+
+
+def cost(report: Report, name: str) -> None:
+    """Report the instructions of layers by the share of their weights that have a high byte."""
+    for layer in LAYERS:
+        plain = 0
+        for key, share in {"plain": 0.0, **SHARES}.items():
+            program = layer_program(layer, share)
+            bundle = pack(program, manifest_for(program), key=KEY)
+            with tempfile.TemporaryDirectory() as folder:
+                ran = run_once(Machine(BOARDS[name], Path(folder)), bundle)
+            if ran is None:
+                raise ValueError(f"{name} has no room for {layer}")
+            plain = plain or ran.ticks
+            if share:
+                where = f"{layer}.{BOARDS[name].hardware}.{key}"
+                report.add(f"{where}_instructions_per_plain", ran.ticks / plain)
+
+
+def layer_program(layer: str, share: float) -> Program:
+    """Return a program of one layer."""
+    b = Builder(5)
+    is_conv = layer == "conv_3x3x32"
+    source, shape = ((16, 16, 32), (64, 3, 3, 32)) if is_conv else ((1, 1, 640), (128, 640))
+    x, y = b.place(1, *source), b.place(1, *source[:2], shape[0])
+    operands = (x, b.weights(*shape), *b.requantise(shape[0]), y)
+    high = b.weights(*shape, kept=share) if share else None
+    if is_conv:
+        b.ops.append(Conv2D(*operands, 1, 1, 1, 1, 1, 1, 0, 0, -128, 127, high))
+    else:
+        b.ops.append(FullyConnected(*operands, 0, -128, 127, high))
+    return b.program(x, y)
 
 
 def nets(quick: bool) -> Iterator[tuple[str, list[tuple[Array, bool]]]]:
@@ -69,6 +119,7 @@ def nets(quick: bool) -> Iterator[tuple[str, list[tuple[Array, bool]]]]:
                 (np.moveaxis(layer.weights, layer.out_axis, 0).reshape(layer.outputs, -1)
                  .astype(np.float32), can_split(layer))
                 for layer in weighted_layers(graph)
+                if grid_step(layer.weights.astype(np.float32)) is None
             ],
         )  # fmt: skip
 

@@ -12,6 +12,6 @@ for target in bundle huffman; do
     clang -std=c99 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
         -DHT_PORTABLE -Iagent/runtime/csrc/include -Ifuzz "fuzz/fuzz_$target.c" fuzz/exercise.c \
         agent/runtime/csrc/src/*.c agent/runtime/csrc/src/kernels/*.c -o "build/fuzz/fuzz_$target"
-    "build/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 -max_len=16384 -print_final_stats=1 \
+    "build/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 -max_len=20480 -print_final_stats=1 \
         -artifact_prefix=build/fuzz/ "build/fuzz/$target"
 done

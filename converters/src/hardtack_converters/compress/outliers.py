@@ -10,6 +10,9 @@ two bytes for each outlier and one for each 256 weights of a row, and devices su
 
     acc = bias + in . W_L + 256 (in . W_H)
 
+That costs instructions: with 0.5 % of outliers a layer takes 8 to 10 % more on a Cortex-M4, and 54
+to 59 % more on a Cortex-M55, whose vectors have no part in it.
+
 Zero stays exactly zero. Depthwise and grouped layers, and those of one output, have no kernel for
 it. What lies on a grid already, as after `share` or training, is left alone, and so is by `round`
 what this has changed.
