@@ -25,7 +25,7 @@ import onnx_ir as ir
 
 from benchmarks.cifar10 import cifar10
 from benchmarks.harness import DATA, Report, run
-from hardtack_converters.compress.settings import Pass, Prune, Round, Share
+from hardtack_converters.compress.settings import LowBit, MixedPrecision, Pass, Prune, Share
 from hardtack_converters.convert import Converted, Options, convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
@@ -36,15 +36,13 @@ POINT = 1.0
 """Of accuracy that may be lost, in percent."""
 QUICK_SAMPLES = 2000
 RECIPES: dict[str, tuple[Pass, ...]] = {
-    "plain": (),
-    "share_5": (Share(bits=5),),
     "share_4": (Share(bits=4),),
-    "share_4_layers": (Share(bits=4), Round()),
-    "prune_20_share_4": (Prune(sparsity=0.2, sensitivity=True), Share(bits=4)),
-    "prune_30_share_4": (Prune(sparsity=0.3, sensitivity=True), Share(bits=4)),
-    "share_3": (Share(bits=3),),
+    "bits_4": (LowBit(bits=4),),
+    "bits_3": (LowBit(bits=3),),
+    "prune_30_bits_4": (Prune(sparsity=0.3, scope="global"), LowBit(bits=4)),
+    "prune_30_bits_3": (Prune(sparsity=0.3, scope="global"), LowBit(bits=3)),
 }
-"""What is tried without retraining."""
+"""What is tried without retraining, beside mixed precision."""
 Array = npt.NDArray[np.float32]
 
 
@@ -66,12 +64,14 @@ class Subject:
 
     Attributes:
         model: Of the float net, below the data folder.
-        sizes: Limits that it is trained under, in bytes.
+        mixed: Limits of mixed precision, in bytes.
+        sizes: Limits that it is trained under.
         training: Options of all its trainings.
         samples: Gives what is trained on, chosen on and measured.
     """
 
     model: str
+    mixed: tuple[int, ...]
     sizes: tuple[int, ...]
     training: dict[str, Any]
     samples: Callable[[], tuple[Samples, Samples, Samples]]
@@ -105,12 +105,14 @@ def pictures() -> tuple[Samples, Samples, Samples]:
 
 SUBJECTS = {
     "kws": Subject(
-        "mlperf_tiny/kws_ref_model_float32.tflite", (9_000, 7_400, 6_200, 5_200),
+        "mlperf_tiny/kws_ref_model_float32.tflite", (15_000, 14_000, 13_000, 12_000),
+        (9_000, 8_000, 7_200, 6_400),
         {"epochs": 50, "lr": 0.01, "batch": 64, "rate": 3e-5, "growth": 1.12}, kws,
     ),
     "resnet": Subject(
-        "mlperf_tiny/pretrainedResnet.tflite", (50_000, 36_000, 26_000, 20_000),
-        {"epochs": 5, "lr": 0.005, "batch": 128, "rate": 5e-7}, pictures,
+        "mlperf_tiny/pretrainedResnet.tflite", (46_000, 40_000, 34_000, 28_000),
+        (40_000, 30_000, 23_000, 18_000),
+        {"epochs": 6, "lr": 0.005, "batch": 128, "rate": 4e-6, "half": True}, pictures,
     ),
 }  # fmt: skip
 
@@ -143,7 +145,7 @@ def make(name: str, subject: Subject, train: Samples, choice: Samples) -> None:
     plain = pack(convert(file, options_of(name, train)))
     limit = accuracy_percent(plain, choice) - POINT
     for kind, found in (
-        ("passes", by_passes(name, file, train, choice)),
+        ("passes", by_passes(name, subject, train, choice)),
         ("trained", by_training(name, subject, train, choice)),
     ):
         kept = [bundle for bundle in (plain, *found) if accuracy_percent(bundle, choice) >= limit]
@@ -156,14 +158,16 @@ def options_of(name: str, train: Samples) -> Options:
     return Options(name=name, task="classify", calibration=train.x[:512])
 
 
-def by_passes(name: str, file: bytes, train: Samples, choice: Samples) -> list[bytes]:
+def by_passes(name: str, subject: Subject, train: Samples, choice: Samples) -> list[bytes]:
     """Return the bundle of every recipe."""
+    file = (DATA / subject.model).read_bytes()
+    mixed = {f"mixed_{size}": (MixedPrecision(size=size),) for size in subject.mixed}
     options = replace(
         options_of(name, train), pack=pack,
         judge=lambda _, bundle, limit: accuracy_percent(bundle, choice.part(None, limit)) / 100,
     )  # fmt: skip
     bundles = []
-    for recipe, passes in RECIPES.items():
+    for recipe, passes in {**RECIPES, **mixed}.items():
         bundles.append(pack(convert(file, replace(options, compress=passes))))
         print(name, recipe, len(bundles[-1]), accuracy_percent(bundles[-1], choice), flush=True)
     return bundles

@@ -25,7 +25,8 @@ STATISTICS = ("mean", "std", "min", "max", "jerk")
 KEPT = (20, 15, 10, 6)
 AXES = (4, 3, 2)
 """Whole axes that are kept, of 6."""
-DRAWS = 5
+SEEDS = 5
+"""Of the net, and of what is drawn; bundles are those of the first."""
 
 
 def measure(report: Report, quick: bool) -> None:
@@ -37,20 +38,25 @@ def measure(report: Report, quick: bool) -> None:
     train, aside = (x[ours], classes[ours]), (x[~ours], classes[~ours])
     names = [f"{axis}.{statistic}" for axis in axes for statistic in STATISTICS]
     sensors = [axis for axis in axes for _ in STATISTICS]
-    net = MLPClassifier((32, 32), max_iter=60 if quick else 200, random_state=0)
-    whole = clone(net).fit(*train)
-    report.add("features_30.accuracy", float(whole.score(*aside)))
-    add_bundle(report, "features_30", whole, train[0], aside)
+    nets = [MLPClassifier((32, 32), max_iter=200, random_state=s) for s in range(SEEDS)]
+    nets = nets[:1] if quick else nets
+    fitted = [clone(net).fit(*train) for net in nets]
+    report.add("features_30.accuracy", [float(net.score(*aside)) for net in fitted])
+    add_bundle(report, "features_30", fitted[0], train[0], aside)
     wanted = {f"features_{keep}": {"keep": keep} for keep in KEPT}
     wanted |= {f"axes_{count}": {"keep_sensors": count} for count in AXES}
     for key in list(wanted)[:2] if quick else wanted:
-        pruned = prune_features(net, train, aside, names=names, sensors=sensors, **wanted[key])
-        report.add(f"{key}.accuracy", pruned.after)
+        found = [
+            prune_features(net, train, aside, names=names, sensors=sensors, **wanted[key])
+            for net in nets
+        ]
+        pruned = found[0]
+        report.add(f"{key}.accuracy", [one.after for one in found])
         report.add(f"{key}.axes_spared", len(pruned.spared))
         kept = pruned.columns(aside[0]), aside[1]
         add_bundle(report, key, pruned.estimator, pruned.columns(train[0]), kept)
-        draws = (pick(sensors, len(pruned.kept), seed, "axes" in key) for seed in range(DRAWS))
-        scores = [score(net, train, aside, chosen) for chosen in draws]
+        draws = (pick(sensors, len(pruned.kept), seed, "axes" in key) for seed in range(len(nets)))
+        scores = [score(net, train, aside, chosen) for net, chosen in zip(nets, draws, strict=True)]
         report.add(f"{key}.accuracy", scores, "random_choice")
         print_kept(pruned)
 

@@ -89,3 +89,41 @@ def test_a_wrong_place_for_weights_is_an_error(cli: CommandLine, project: Path) 
     )
     assert "in_place" in cli.run("convert").refused("HT104", 2)
     assert written(project) == []
+
+
+LOW_BIT = '\n[[compress]]\npass = "low_bit"\nbits = 4\n'
+
+
+def test_four_bits_are_packed_where_nothing_is_to_be_unpacked(
+    cli: CommandLine, project: Path
+) -> None:
+    path = project / "deploy.toml"
+    text = path.read_text() + LOW_BIT
+    path.write_text(text)
+    plain = cli.works("convert", "--json").document
+    assert plain["compress"][0]["skipped"] is None
+    path.write_text(text.replace('hardware = "linux"', 'hardware = "linux"\nin_place = "always"'))
+    document = cli.works("convert", "--json").document
+    packed, unpacked = document["bundles"][0], plain["bundles"][0]
+    shown = cli.works("inspect", packed["path"], "--json").document["operators"]
+    assert "packed" in {row["weights"] for row in shown}
+    assert packed["unpacked_bytes"] < unpacked["unpacked_bytes"] / 4
+    assert document["accuracy"] == plain["accuracy"]
+    cli.works("verify", packed["path"])
+
+
+def test_multipliers_of_few_bits_make_the_bundle_smaller(cli: CommandLine, project: Path) -> None:
+    path = project / "deploy.toml"
+    before = cli.works("convert", "--json").document
+    path.write_text(path.read_text() + "\n[quantize]\nmultiplier_bits = 16\n")
+    after = cli.works("convert", "--json").document
+    assert after["bundles"][0]["bytes"] < before["bundles"][0]["bytes"]
+    assert after["accuracy"]["int8"] >= before["accuracy"]["int8"] - 0.005
+
+
+def test_a_size_that_few_bits_do_not_come_to_is_an_error(cli: CommandLine, project: Path) -> None:
+    ask(project, '\n[[compress]]\npass = "mixed_precision"\nsize = "1 KiB"\n')
+    said = cli.run("convert").refused("HT104", 2)
+    assert "(mixed_precision), size" in said
+    assert "ask for no less than" in said
+    assert written(project) == []

@@ -85,7 +85,10 @@ def _layers(estimator: Any) -> tuple[Layers, str]:
             "HT301", name, "is no fitted MLP and no linear model",
             "give the last step of a pipeline; trees can say which features matter: prune_features",
         )  # fmt: skip
-    weights = np.atleast_2d(np.asarray(estimator.coef_, np.float64)).T
+    coefficients = estimator.coef_
+    if hasattr(coefficients, "toarray"):  # after `sparsify()`
+        coefficients = coefficients.toarray()
+    weights = np.atleast_2d(np.asarray(coefficients, np.float64)).T
     biases = np.broadcast_to(np.asarray(estimator.intercept_, np.float64), weights.shape[1:])
     return [(weights, biases)], ""
 

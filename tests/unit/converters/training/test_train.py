@@ -27,7 +27,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: make .venv/to
 
 from hardtack_converters.training.average import Average  # noqa: E402
 from hardtack_converters.training.checkpoint import replacing  # noqa: E402
-from hardtack_converters.training.course import fastest_growth  # noqa: E402
+from hardtack_converters.training.course import SETTLED, fastest_growth  # noqa: E402
 from hardtack_converters.training.options import Epoch, Progress, Trained, TrainOptions  # noqa: E402
 from hardtack_converters.training.size import bundle_sizer  # noqa: E402
 from hardtack_converters.training.train import train  # noqa: E402
@@ -93,7 +93,22 @@ def test_the_rate_grows_slowly_where_there_is_time() -> None:
             digits.model(), x, y, wanted, digits.codes_bytes,
             progress=lambda epoch, _: told.append(epoch),
         )  # fmt: skip
-    assert np.allclose([epoch.rate for epoch in told], 1e-6 * fastest_growth(6) ** np.arange(6))
+    free = np.where(np.arange(6) < 3, 1.0, SETTLED)  # from the fourth of six epochs on
+    grown = 1e-6 * fastest_growth(6) ** np.arange(6)
+    assert np.allclose([epoch.rate for epoch in told], free * grown)
+
+
+def test_what_is_zero_late_stays_zero() -> None:
+    x, y = digits.samples()
+    wanted = replace(FEW, epochs=10, size=10_000, rate=1e-4, average=0.0)
+    told: list[Epoch] = []
+    train(
+        digits.model(), x, y, wanted, digits.codes_bytes,
+        progress=lambda epoch, _: told.append(epoch),
+    )  # fmt: skip
+    late = [epoch.nonzero for epoch in told[5:]]
+    assert late == sorted(late, reverse=True)
+    assert told[-1].rate < SETTLED * told[5].rate
 
 
 def test_a_rate_that_still_works_is_not_raised() -> None:

@@ -24,7 +24,8 @@ typedef enum ht_reason {
     HT_REASON_NO_MODEL = 18,  /* no model runs */
     HT_REASON_GAP = 19,       /* input is missing */
     HT_REASON_STALE = 20,     /* another run came since */
-    HT_REASON_OPERATOR = 21   /* an operator, or the coding of its weights, is not built in */
+    HT_REASON_OPERATOR =
+        21 /* built without an operator of the model, or the coding of its weights */
 } ht_reason;
 
 #endif
