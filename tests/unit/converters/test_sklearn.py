@@ -88,6 +88,13 @@ def test_a_regressor_predicts_the_same(estimator: Any, outputs: int) -> None:
     assert np.allclose(told, estimator.predict(x).reshape(len(x), -1), atol=1e-3)
 
 
+def test_coefficients_made_sparse_are_read() -> None:
+    x, y, _ = wine()
+    estimator = linear_model.SGDClassifier(penalty="l1", alpha=0.02, random_state=0).fit(x, y)
+    before = answers(estimator, x)
+    assert np.array_equal(answers(estimator.sparsify(), x), before)
+
+
 def test_an_mlp_runs_on_a_device() -> None:
     x, y, _ = wine()
     estimator = neural_network.MLPClassifier((16,), max_iter=150, random_state=0).fit(x, y)
