@@ -34,6 +34,8 @@ TRIES = 6
 """Times that more is asked for, because savings did not add up."""
 
 IntArray = npt.NDArray[np.int64]
+Picks = npt.NDArray[np.int8]
+"""Columns of choices, -1 for none, for each number of bytes: there is one such array a layer."""
 Assignment = dict[str, Bits]
 """Bits of each layer that does not keep its 8."""
 
@@ -157,19 +159,19 @@ def cheapest(found: Choices, need: int) -> Assignment:
         return fewest(found)
     best = np.full(need + 1, np.inf)  # least cost of saving so many bytes or more
     best[0] = 0.0
-    picks: list[IntArray] = []
+    picks: list[Picks] = []
     for costs, savings in zip(found.costs, found.savings, strict=True):
-        here, pick = best.copy(), np.full(need + 1, -1)
+        here, pick = best.copy(), np.full(need + 1, -1, np.int8)
         for column in np.flatnonzero(savings > 0):
             rest = np.maximum(np.arange(need + 1) - savings[column], 0)
             cost = best[rest] + costs[column]
-            pick, here = np.where(cost < here, column, pick), np.minimum(cost, here)
+            pick, here = np.where(cost < here, np.int8(column), pick), np.minimum(cost, here)
         best = here
         picks.append(pick)
     return _traced(found, picks, need)
 
 
-def _traced(found: Choices, picks: Sequence[IntArray], need: int) -> Assignment:
+def _traced(found: Choices, picks: Sequence[Picks], need: int) -> Assignment:
     """Return the choices behind the last entry of the table, from the last layer to the first."""
     wanted: Assignment = {}
     for row in reversed(range(len(picks))):

@@ -15,7 +15,11 @@ from hardtack_converters.convert import Options, open_bench
 from hardtack_converters.passes.linear import set_linear
 from tests.unit.converters.compress.nets import answers, dense_net
 
-RNG = np.random.default_rng(3)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Draws of each test's own, whichever others run."""
+    return np.random.default_rng(3)
 
 
 def off(codes: Any, bias: Any, places: Places) -> float:
@@ -24,23 +28,23 @@ def off(codes: Any, bias: Any, places: Places) -> float:
 
 
 @pytest.mark.parametrize("low", [-np.inf, 0.0])
-def test_no_random_way_to_round_is_as_good(low: float) -> None:
-    shared = RNG.normal(size=(1, 1, 400))
-    inputs = (shared + 0.3 * RNG.normal(size=(1, 30, 400))).astype(np.float32)
-    real = RNG.uniform(-2.9, 2.9, size=(1, 2, 30)).astype(np.float32)
+def test_no_random_way_to_round_is_as_good(low: float, rng: np.random.Generator) -> None:
+    shared = rng.normal(size=(1, 1, 400))
+    inputs = (shared + 0.3 * rng.normal(size=(1, 30, 400))).astype(np.float32)
+    real = rng.uniform(-2.9, 2.9, size=(1, 2, 30)).astype(np.float32)
     wanted = np.maximum(real @ inputs, low).astype(np.float32)
     places = Places(inputs, wanted, low, np.inf)
     unit, none = np.ones((1, 2, 1), np.float32), np.zeros((1, 2, 1), np.float32)
     codes, bias = learnt(real, unit, none, places, LowBit(bits=3, iterations=500))
     assert set(np.unique(codes - np.floor(real))) <= {0, 1}
-    ways = (np.floor(real) + RNG.integers(0, 2, real.shape) for _ in range(300))
+    ways = (np.floor(real) + rng.integers(0, 2, real.shape) for _ in range(300))
     assert off(codes, bias, places) < min(off(way, none, places) for way in ways)
     assert off(codes, bias, places) < 0.9 * off(np.rint(real), none, places)
 
 
-def test_codes_stay_within_their_range() -> None:
-    real = RNG.normal(size=(1, 8, 5)).astype(np.float32) * 6
-    inputs = RNG.normal(size=(1, 5, 50)).astype(np.float32)
+def test_codes_stay_within_their_range(rng: np.random.Generator) -> None:
+    real = rng.normal(size=(1, 8, 5)).astype(np.float32) * 6
+    inputs = rng.normal(size=(1, 5, 50)).astype(np.float32)
     places = Places(inputs, real @ inputs, -np.inf, np.inf)
     unit = np.ones((1, 8, 1), np.float32)
     codes, _ = learnt(real, unit, 0 * unit, places, LowBit(bits=3, iterations=30))
@@ -53,10 +57,10 @@ def test_the_first_step_of_adam_is_the_rate() -> None:
     assert step == pytest.approx([-RATE, RATE], rel=1e-3)
 
 
-def test_eight_bits_learnt_keep_more_than_the_nearest_codes() -> None:
-    mix = RNG.normal(size=(4, 16))
-    samples = (RNG.normal(size=(100, 1, 4)) @ mix).astype(np.float32)
-    net = dense_net(RNG).SerializeToString()
+def test_eight_bits_learnt_keep_more_than_the_nearest_codes(rng: np.random.Generator) -> None:
+    mix = rng.normal(size=(4, 16))
+    samples = (rng.normal(size=(100, 1, 4)) @ mix).astype(np.float32)
+    net = dense_net(rng).SerializeToString()
     model, bench = open_bench(net, Options(calibration=samples))
     before, nearest = model.clone(), model.clone()
     assert round_weights(model, Round(method="adaround", iterations=300), bench).layers == 3
