@@ -52,10 +52,11 @@ def test_hostile_messages_leave_the_controller_working(tmp_path: Path) -> None:
         for kind, payload in HOSTILE:
             device.publish(topics.up("default", "evil", kind), payload)
         (job_id,) = controller.push(make_bundle("1.0.0"), ["evil"])
-        assert decode(JobList, heard.get(timeout=10), "").offers[0].job_id == job_id
-        device.publish(topics.up("default", "evil", "rq"), Request(ask="jobs").encode())
-        while not decode(JobList, heard.get(timeout=10), "").offers:
-            pass
+        for _ in range(2):
+            while not (offers := decode(JobList, heard.get(timeout=10), "").offers):
+                pass  # a list that answers one of the messages above
+            assert offers[0].job_id == job_id
+            device.publish(topics.up("default", "evil", "rq"), Request(ask="jobs").encode())
         device.stop()
     assert store.telemetry_keys("evil") == []
     store.close()

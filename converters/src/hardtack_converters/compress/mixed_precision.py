@@ -30,8 +30,10 @@ from hardtack_converters.compress.settings import Bits, LowBit, MixedPrecision, 
 from hardtack_converters.passes.linear import FloatArray, linear_of
 from hardtack_runtime.errors import ConfigError
 
-TRIES = 6
+TRIES = 12
 """Times that more is asked for, because savings did not add up."""
+LEAST_MORE = 200
+"""Part of the size that is then asked for at least: a few bytes more would change no choice."""
 
 IntArray = npt.NDArray[np.int64]
 Picks = npt.NDArray[np.int8]
@@ -86,7 +88,7 @@ def mixed_precision(
         excess = bench.measure(draft, 1).bytes - settings.size
         if excess <= 0 or wanted == fewest(found):
             break
-        need += excess
+        need += max(excess, settings.size // LEAST_MORE)
     if excess > 0:
         raise ConfigError(
             "HT104", "size", f"the bundle keeps {settings.size + excess:,} bytes",
