@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from benchmarks.compression import OUTCOMES, RECIPES, Outcome
+from benchmarks.compression import OUTCOMES, Outcome, stored
 from benchmarks.harness import RESULTS, ROOT
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def draw() -> None:
 
 
 def _own(axis: Axes, net: str, metrics: dict[str, float], seeds: list[Outcome]) -> None:
-    sizes = [phase.size for phase in RECIPES[net] if phase.size]
+    sizes = stored(net)
     points = [(metrics[f"{net}_{s}.bytes"] / 1000, metrics[f"{net}_{s}.error_pct"]) for s in sizes]
     best = [at for at in sorted(points) if all(one[1] >= at[1] for one in points if one < at)]
     axis.plot(*zip(*best, strict=True), "o-", label="hardtack: the whole bundle")
