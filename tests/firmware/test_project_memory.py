@@ -30,20 +30,20 @@ def test_a_model_larger_than_the_board_s_memory_is_not_told_to_take_more(
         pytest.param(
             "4096",
             "0",
-            "608 B of 4.0 KiB for a model: arena 128 B, weights unpacked 480 B to memory\n",
+            "784 B of 4.0 KiB for a model: arena 128 B, weights unpacked 656 B to memory\n",
             id="memory",
         ),
         pytest.param(
             "400",
             "64K",
-            "128 B of 400 B for a model: arena 128 B, weights unpacked 480 B to flash\n",
+            "128 B of 400 B for a model: arena 128 B, weights unpacked 656 B to flash\n",
             id="flash",
         ),
         pytest.param(
-            "400",
+            "496",
             "0",
-            "400 B of 400 B for a model: arena 128 B, weights unpacked "
-            "480 B to memory, layer by layer, 272 B at most\n",
+            "496 B of 496 B for a model: arena 128 B, weights unpacked "
+            "656 B to memory, layer by layer, 368 B at most\n",
             id="layers",
         ),
     ],
