@@ -20,12 +20,12 @@ def sparse_bundle() -> bytes:
 @pytest.mark.parametrize(
     ("lut_bits", "make", "rounds"),
     [
-        ("7", golden_bundle, "3000"),
-        ("12", golden_bundle, "3000"),
-        ("7", ctx_bundle, "3000"),
-        ("7", sparse_bundle, "2000"),
-        ("7", packed_bundle, "2000"),
-        ("7", split_bundle, "2000"),
+        ("7", golden_bundle, "8000"),
+        ("12", golden_bundle, "8000"),
+        ("7", ctx_bundle, "8000"),
+        ("7", sparse_bundle, "4000"),
+        ("7", packed_bundle, "4000"),
+        ("7", split_bundle, "4000"),
     ],
 )
 def test_every_damage_ends_with_a_status(
@@ -48,7 +48,7 @@ def test_every_damage_ends_with_a_status(
         for line in result.stdout.splitlines()
     }
     assert tried["PROG"][0] > tried["PROG"][1], "most damaged programs are refused"
-    assert sum(tried["all"]) > 20_000
+    assert sum(tried["all"]) > (100_000 if rounds == "8000" else 90_000)
 
 
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
