@@ -66,9 +66,10 @@ class Needs:
         sizes = {i: unpacked_bytes(numbers) for i, numbers in data.items()}
         layers = (sum(sizes.get(i, 0) for i in op.tensors()) for op in program.ops)
         largest = together = 0
-        for i, size in sizes.items():
-            together = size + (together if i in folded else 0)
-            largest = max(largest, together)
+        for i, tensor in enumerate(program.tensors):
+            if tensor.data is not None:
+                together = sizes.get(i, 0) + (together if i in folded else 0)
+                largest = max(largest, together)
         return cls(program.arena_size, sum(sizes.values()), max(layers, default=0), largest)
 
     def way(self, pool: int, region: int = 0) -> Way | None:

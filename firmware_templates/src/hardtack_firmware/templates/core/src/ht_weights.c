@@ -32,6 +32,8 @@ static uint32_t largest_coded(const ht_bundle *bundle) {
         if (ht_is_coded(&tensor)) {
             together = sum(tensor.coding == HT_FOLDED ? together : 0, ht_unpacked_bytes(&tensor));
             largest = larger(largest, together);
+        } else if (tensor.place == HT_CONSTANT) {
+            together = 0;
         }
     }
     return largest;
@@ -120,10 +122,7 @@ static ht_reason unpack(const ht_flash *flash, const ht_bundle *bundle, uint8_t 
     for (uint32_t i = 0; i < bundle->tensor_count; i++) {
         ht_tensor tensor;
         (void)ht_bundle_tensor(bundle, i, &tensor);
-        if (!ht_is_coded(&tensor)) {
-            if (tensor.place == HT_CONSTANT) {
-                ht_pass_constant(bundle, &tensor, &before);
-            }
+        if (tensor.place != HT_CONSTANT) {
             continue;
         }
         if (tensor.coding != HT_FOLDED) {
@@ -131,6 +130,10 @@ static ht_reason unpack(const ht_flash *flash, const ht_bundle *bundle, uint8_t 
             if (reason != HT_REASON_OK) {
                 return reason;
             }
+        }
+        if (!ht_is_coded(&tensor)) {
+            ht_pass_constant(bundle, &tensor, &before);
+            continue;
         }
         const ht_status status = ht_unpack_tensor(bundle, &tensor, &before, pool + waiting.held);
         if (status != HT_OK) {
