@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hardtack_runtime import codebook, context, huffman, masking, sparse
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
-from hardtack_runtime.packing import Coding, Packed, row_sums, unpacked_bytes
+from hardtack_runtime.packing import Coding, Packed, row_sums, stored_size, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
 ARENA = 0
@@ -105,11 +105,10 @@ def row_of(tensor: Tensor, coding: int, offset: int, table: int = 0, gap_table: 
 
 def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed) -> tuple[bytes, bytes]:
     """Write the sections TENS and DATA, rows and lengths as short as all of them allow."""
-    is_wide = max((t.offset for t in tensors if not t.is_constant), default=0) > _NARROW
+    arena = max((t.offset for t in tensors if not t.is_constant), default=0)
+    in_data = sum(stored_size(one.coding, one.data) for one in packed.constants)
+    is_wide = max(arena, in_data) > _NARROW
     data, offsets = _lay_out(packed, is_wide)
-    if len(data) > _NARROW and not is_wide:
-        is_wide = True
-        data, offsets = _lay_out(packed, is_wide)
     constants = iter(zip(packed.constants, offsets, strict=True))
     rows = []
     for tensor in tensors:
