@@ -165,6 +165,9 @@ def _trainable(settings: Prune | None) -> Prune | None:
     return settings
 
 
+_Pixels = Annotated[int, Field(ge=0)]
+
+
 class Train(_Strict):
     """Training of a float classifier with the bundle's size in the loss, by `hardtack train`."""
 
@@ -193,8 +196,10 @@ class Train(_Strict):
     by the teachers, and the last one teaches."""
     temperature: float = Field(default=4.0, gt=0)
     """Softness of those answers."""
-    shift: int = Field(default=0, ge=0)
-    """Pixels by which pictures are moved at random, each way."""
+    shift: _Pixels | tuple[_Pixels, _Pixels] = 0
+    """Pixels by which pictures are moved at random, each way; or `[rows, columns]`."""
+    mixup: float = Field(default=0.0, ge=0, le=1)
+    """Largest share of another sample that is mixed into each; good with teachers and few data."""
     seed: int = Field(default=0, ge=0)
     """Of everything random: the same seed gives the same model."""
     prune: Annotated[Prune | None, BeforeValidator(_numbers_in), AfterValidator(_trainable)] = None

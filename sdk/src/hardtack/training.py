@@ -116,7 +116,7 @@ def _options(wanted: Train) -> TrainOptions:
         epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
         average=wanted.average, teacher=wanted.teacher,
         teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
-        shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
+        shift=wanted.shift, mixup=wanted.mixup, seed=wanted.seed, prune=wanted.prune,
     )  # fmt: skip
 
 

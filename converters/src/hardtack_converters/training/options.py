@@ -36,7 +36,9 @@ class TrainOptions:
         teacher_weights: How much each teacher counts; none: all alike.
         temperature: Of those answers.
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
-        shift: Pixels by which pictures are moved at random, each way.
+        shift: Pixels by which pictures are moved at random, each way; or rows and columns.
+        mixup: Largest share of another sample that is mixed into each, 0..1. Teachers answer to
+            the mixtures, which costs a run of each of them per step.
         seed: Of everything random.
         prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
             that may cost.
@@ -56,7 +58,8 @@ class TrainOptions:
     teacher_weights: tuple[float, ...] = ()
     temperature: float = 4.0
     held_out: int = 5000
-    shift: int = 0
+    shift: int | tuple[int, int] = 0
+    mixup: float = 0.0
     seed: int = 0
     prune: Prune | None = None
 
