@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
@@ -16,7 +18,7 @@ from hardtack_converters.training.augment import (  # noqa: E402
 )
 
 
-def dice() -> torch.Generator:
+def dice() -> Any:
     return torch.Generator().manual_seed(3)
 
 
