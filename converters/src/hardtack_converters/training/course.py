@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hardtack_converters.training.augment import cross_entropy, mixed, moved
 from hardtack_converters.training.average import Average
+from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
@@ -66,7 +67,7 @@ class Course:
         self.options, self.sizer = options, sizer
         self.teachers: Teachers | None = None
         self.soft: Tensor | None = None
-        self.module = GraphModule(model)
+        self.module = GraphModule(model, share=options.share)
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
@@ -90,7 +91,7 @@ class Course:
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the parameters with their share of the learning rate."""
-        steps = [grid.log_step for grid in self.module.all_grids()]
+        steps = [grid.log_step for grid in self.module.all_grids() if isinstance(grid, Grid)]
         others = [p for p in self.module.parameters() if not any(p is step for step in steps)]
         return [{"params": others, "share": 1.0}, {"params": steps, "share": STEP_LR}]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from hardtack_converters.compress.settings import Prune
+from hardtack_converters.compress.settings import Prune, Share
 
 FIRST_RATE = 1e-6
 """Loss per bit at the beginning, when there is a limit to steer to."""
@@ -42,6 +42,7 @@ class TrainOptions:
         seed: Of everything random.
         prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
             that may cost.
+        share: Layers of few values, which are learnt. What is zero stays zero; not with `prune`.
     """
 
     epochs: int = 20
@@ -62,6 +63,7 @@ class TrainOptions:
     mixup: float = 0.0
     seed: int = 0
     prune: Prune | None = None
+    share: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
