@@ -261,7 +261,8 @@ class Target(_Strict):
     flash: Size | None = None
     """Limit for the bundle."""
     pack: Literal["fast", "smallest"] = "fast"
-    """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
+    """smallest: weights coded by context too, unpacked at start a hundred times more slowly; one
+    golden vector, and half of each digest."""
     in_place: Literal["auto", "always", "never"] = "auto"
     """Weights with many zeros, or of few values, used where they lie in flash and never unpacked.
     auto: where that is faster on `hardware`, `pack` is fast, and `flash` and [gates] size allow it,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx_ir as ir
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from hardtack_converters import query
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +25,35 @@ class Mixture:
     partner: Tensor
 
 
-def moved(x: Tensor, shift: int | tuple[int, int], random: torch.Generator) -> Tensor:
+Axes = tuple[int, int]
+
+
+def picture_axes(model: ir.Model) -> Axes:
+    """Return where a batch has rows and columns: channels come first, unless from a .tflite."""
+    readers = [node for node, _ in model.graph.inputs[0].uses()]
+    orders = {query.ints_attribute(node, "perm", ()) for node in readers}
+    return (1, 2) if orders == {(0, 3, 1, 2)} else (2, 3)
+
+
+def moved(x: Tensor, shift: int | tuple[int, int], axes: Axes, random: torch.Generator) -> Tensor:
     """Move each picture by some pixels; what leaves at one side comes in at the other.
 
     Args:
-        x: float32 [count, channels, height, width]; of another rank it is left as it is.
+        x: float32 [count, ...] with three axes a sample; of another rank it is left as it is.
         shift: Most pixels, each way; or rows and columns.
+        axes: From `picture_axes`.
         random: Where the moves come from.
     """
     most = (shift, shift) if isinstance(shift, int) else shift
     if not any(most) or x.dim() != 4:
         return x
-    count, _, height, width = x.shape
+    pictures = x.movedim(axes, (1, 2))
+    count, height, width, _ = pictures.shape
     draws = [torch.randint(-far, far + 1, (count, 1), generator=random) for far in most]
     rows = (torch.arange(height) + draws[0]) % height
     columns = (torch.arange(width) + draws[1]) % width
     each = torch.arange(count)[:, None, None]
-    return x.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    return pictures[each, rows[:, :, None], columns[:, None]].movedim((1, 2), axes)
 
 
 def mixed(x: Tensor, most: float, random: torch.Generator) -> tuple[Tensor, Mixture]:

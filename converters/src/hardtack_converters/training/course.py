@@ -12,7 +12,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from hardtack_converters.training.augment import cross_entropy, mixed, moved
+from hardtack_converters.training.augment import cross_entropy, mixed, moved, picture_axes
 from hardtack_converters.training.average import Average
 from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.module import GraphModule, untrainable
@@ -67,6 +67,7 @@ class Course:
         self.options, self.sizer = options, sizer
         self.teachers: Teachers | None = None
         self.soft: Tensor | None = None
+        self.axes = picture_axes(model)
         self.module = GraphModule(model, share=options.share)
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
@@ -179,7 +180,7 @@ class Course:
     def _loss(self, chosen: Tensor) -> Tensor:
         """Return the distance of the answers to these samples to classes and teachers."""
         wanted, mixture = self.options, None
-        x = moved(self.samples[chosen], wanted.shift, self.random)
+        x = moved(self.samples[chosen], wanted.shift, self.axes, self.random)
         if wanted.mixup:
             x, mixture = mixed(x, wanted.mixup, self.random)
         with torch.autocast("cpu", torch.bfloat16, enabled=wanted.half):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx_ir as ir
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
@@ -15,7 +16,9 @@ from hardtack_converters.training.augment import (  # noqa: E402
     cross_entropy,
     mixed,
     moved,
+    picture_axes,
 )
+from tests.conformance.models.nets import model_of, node  # noqa: E402
 
 
 def dice() -> Any:
@@ -25,12 +28,25 @@ def dice() -> Any:
 def test_pictures_move_by_as_much_as_is_said_along_each_axis() -> None:
     x = torch.zeros(400, 1, 9, 9)
     x[:, :, 4, 4] = 1
-    _, _, rows, columns = torch.nonzero(moved(x, (3, 0), dice()), as_tuple=True)
+    _, _, rows, columns = torch.nonzero(moved(x, (3, 0), (2, 3), dice()), as_tuple=True)
     assert set(rows.tolist()) == set(range(1, 8))
     assert set(columns.tolist()) == {4}
-    _, _, rows, columns = torch.nonzero(moved(x, 1, dice()), as_tuple=True)
+    _, _, rows, columns = torch.nonzero(moved(x, 1, (2, 3), dice()), as_tuple=True)
     assert set(rows.tolist()) == set(columns.tolist()) == {3, 4, 5}
-    assert moved(x, 0, dice()) is x
+    assert moved(x, 0, (2, 3), dice()) is x
+
+
+def test_channels_may_come_last() -> None:
+    x = torch.rand(20, 1, 9, 7, generator=dice())
+    wanted = moved(x, (2, 1), (2, 3), dice())
+    assert torch.equal(
+        moved(x.permute(0, 2, 3, 1), (2, 1), (1, 2), dice()).permute(0, 3, 1, 2), wanted
+    )
+    nodes = [node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Relu", "t", "y")]
+    last = model_of(nodes, {}, {"x": [1, 9, 7, 1]}, {"y": 4})
+    first = model_of([node("Relu", "x", "y")], {}, {"x": [1, 1, 9, 7]}, {"y": 4})
+    found = [picture_axes(ir.from_proto(model)) for model in (last, first)]
+    assert found == [(1, 2), (2, 3)]
 
 
 def test_a_mixture_holds_each_sample_and_its_partner_by_their_shares() -> None:
