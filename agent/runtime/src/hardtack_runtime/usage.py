@@ -106,8 +106,10 @@ def binary_sums(program: Program) -> set[int]:
 
 def is_binary(weights: Tensor) -> bool:
     """Say whether weights have two values, of one magnitude."""
-    values = np.unique(weights.data) if weights.data is not None else ()
-    return len(values) == 2 and int(values[0]) == -int(values[1])
+    if weights.data is None:
+        return False
+    values = np.unique(weights.data).astype(np.int64)
+    return len(values) == 2 and values.sum() == 0
 
 
 def _size_of_codes(

@@ -2,8 +2,6 @@
  * ones (Rastegari 2016, arXiv 1603.05279). The sums are those of any other kernel: what the inputs
  * are is looked at before each run, and inputs of several magnitudes are summed as packed weights
  * are. A tap of 0, such as padding, adds nothing: a second plane of bits leaves it out. */
-#include <string.h>
-
 #include "../ht_load.h"
 #include "../ht_packed.h"
 #include "../ht_vector.h"
@@ -15,8 +13,8 @@ typedef uint64_t word;
 typedef uint32_t word;
 #endif
 
-#define WORD_BITS ((int32_t)(8 * sizeof(word)))
-#define CODES ((int32_t)sizeof(word)) /* codes in a word, and bits that they become */
+#define WORD_BITS (8 * (int32_t)sizeof(word))
+#define CODES ((int32_t)sizeof(word)) /* in a word */
 #define TAPS (8 * HT_WINDOW_TAPS)     /* bits of a window gathered at a time */
 #define ALL ((word) ~(word)0)
 #define LOWEST (ALL / 0xFF) /* bit 0 of each byte */
@@ -26,9 +24,9 @@ HT_STATIC_ASSERT(a_window_is_whole_words, TAPS % 64 == 0);
 /* The taps of a window as bits. */
 typedef struct bits {
     word negative[TAPS / WORD_BITS];
-    word present[TAPS / WORD_BITS]; /* those that are not 0 */
+    word present[TAPS / WORD_BITS]; /* those that are not 0, if masked */
     int32_t count;                  /* of those */
-    int has_zeros;                  /* may a code of the image be 0? */
+    int is_masked;                  /* may there be taps of 0? */
 } bits;
 
 HT_INLINE word load_word(const uint8_t *p) {
@@ -41,48 +39,57 @@ HT_INLINE word load_word(const uint8_t *p) {
 
 /* ---- Codes to bits */
 
-/* Bit 7 of each byte, side by side from bit 0 on. */
-HT_INLINE word top_bits(word x) {
-#if UINTPTR_MAX > 0xFFFFFFFFu
-    return (x & LOWEST << 7) * UINT64_C(0x0002040810204081) >> 56;
-#else
-    return (x & LOWEST << 7) * UINT32_C(0x00204081) >> 28;
-#endif
+/* Bits 7 of eight bytes side by side. */
+HT_INLINE word top_bits(uint32_t first, uint32_t second) {
+    const uint32_t spread = (first & 0x80808080u) >> 4 | (second & 0x80808080u);
+    return spread * 0x00204081u >> 24;
 }
 
 /* Bit 7 of each byte that is not 0. */
-HT_INLINE word mark_present(word x) {
-    const word low = LOWEST * 0x7F;
-    return ((x & low) + low) | x;
+HT_INLINE uint32_t mark_present(uint32_t x) {
+    return ((x & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | x;
 }
 
-HT_INLINE void put(bits *b, int32_t at, word negative, word present) {
-    b->negative[at / WORD_BITS] |= negative << at % WORD_BITS;
-    b->present[at / WORD_BITS] |= present << at % WORD_BITS;
+HT_INLINE void put(word *plane, int32_t at, word bits) {
+    plane[(uint32_t)at / WORD_BITS] |= bits << (uint32_t)at % WORD_BITS;
 }
 
-HT_INLINE void put_codes(bits *b, int32_t at, const int8_t *codes) {
-    const word x = load_word((const uint8_t *)codes);
-    const word all = ((word)1 << CODES) - 1;
-    put(b, at, top_bits(x), b->has_zeros ? top_bits(mark_present(x)) : all);
+HT_INLINE void put_code(bits *b, int32_t at, int32_t code) {
+    put(b->negative, at, code < 0);
+    put(b->present, at, code != 0);
+}
+
+HT_INLINE void put_codes(bits *b, int32_t at, const int8_t *codes, int is_masked) {
+    const uint32_t first = load32_le((const uint8_t *)codes);
+    const uint32_t second = load32_le((const uint8_t *)codes + 4);
+    put(b->negative, at, top_bits(first, second));
+    if (is_masked) {
+        put(b->present, at, top_bits(mark_present(first), mark_present(second)));
+    }
 }
 
 /* Codes to bits at..at + n of a window whose bits are 0. */
-HT_INLINE void copy_bits(bits *b, int32_t at, const int8_t *codes, int32_t n) {
-    for (; n > 0 && at % CODES != 0; n--, at++, codes++) {
-        put(b, at, *codes < 0, *codes != 0);
+HT_HOT static void copy_bits(bits *b, int32_t at, const int8_t *codes, int32_t n) {
+    for (; n > 0 && at % 8 != 0; n--) {
+        put_code(b, at++, *codes++);
     }
-    for (; n >= CODES; n -= CODES, at += CODES, codes += CODES) {
-        put_codes(b, at, codes);
+    if (b->is_masked) {
+        for (; n >= 8; n -= 8, at += 8, codes += 8) {
+            put_codes(b, at, codes, 1);
+        }
+    } else {
+        for (; n >= 8; n -= 8, at += 8, codes += 8) {
+            put_codes(b, at, codes, 0);
+        }
     }
-    for (; n > 0; n--, at++, codes++) {
-        put(b, at, *codes < 0, *codes != 0);
+    for (; n > 0; n--) {
+        put_code(b, at++, *codes++);
     }
 }
 
 HT_INLINE void fill_bits(bits *b, int32_t at, int32_t code, int32_t n) {
     for (const int32_t end = at + n; code != 0 && at < end; at++) {
-        put(b, at, code < 0, 1);
+        put_code(b, at, code);
     }
 }
 
@@ -93,70 +100,72 @@ HT_INLINE void fill_bits(bits *b, int32_t at, int32_t code, int32_t n) {
 
 /* ---- Counting ones */
 
-#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__)
-#define BLOCK INT32_MAX /* words that are counted before sums are folded */
+/* Masks in registers: an operand of an Arm instruction is shifted on the way, a constant is not. */
+typedef struct masks {
+    word one, two, four; /* of every 2, 4, 8 bits the lower half */
+} masks;
 
-HT_INLINE word ones_of(word x) {
-    return (word)__builtin_popcountll(x);
+HT_INLINE masks load_masks(void) {
+    masks m = {ALL / 3, ALL / 5, ALL / 17};
+#if defined(__arm__) && defined(__GNUC__)
+    __asm("" : "+r"(m.one), "+r"(m.two), "+r"(m.four));
+#endif
+    return m;
 }
-
-HT_INLINE int32_t folded(word count) {
-    return (int32_t)count;
-}
-#else
-#define BLOCK 31 /* of 8 ones each, a byte counts */
 
 /* The ones of each byte. */
-HT_INLINE word ones_of(word x) {
-    const word pairs = x - (x >> 1 & ALL / 3);
-    const word nibbles = (pairs & ALL / 5) + (pairs >> 2 & ALL / 5);
-    return (nibbles + (nibbles >> 4)) & ALL / 17;
+HT_INLINE word ones_of_bytes(word x, masks m) {
+    const word pairs = x - (x >> 1 & m.one);
+    const word nibbles = (pairs & m.two) + (pairs >> 2 & m.two);
+    return (nibbles + (nibbles >> 4)) & m.four;
 }
 
-/* The sum of the bytes. */
-HT_INLINE int32_t folded(word count) {
-    const word halves = (count & ALL / 0x101) + (count >> 8 & ALL / 0x101);
+/* sum + the ones of x: of so many words that a sum can be folded. */
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__)
+#define BLOCK INT32_MAX
+
+HT_INLINE word add_ones(word sum, word x, masks m) {
+    (void)m;
+    return sum + (word)__builtin_popcountll(x);
+}
+
+HT_INLINE int32_t folded(word sum) {
+    return (int32_t)sum;
+}
+#elif defined(HT_PAIRS)
+#define BLOCK INT32_MAX
+
+HT_INLINE word add_ones(word sum, word x, masks m) {
+    return __usada8(ones_of_bytes(x, m), 0, sum); /* adds the bytes too */
+}
+
+HT_INLINE int32_t folded(word sum) {
+    return (int32_t)sum;
+}
+#else
+#define BLOCK 31 /* of 8 ones to a byte */
+
+HT_INLINE word add_ones(word sum, word x, masks m) {
+    return sum + ones_of_bytes(x, m);
+}
+
+HT_INLINE int32_t folded(word sum) {
+    const word halves = (sum & ALL / 0x101) + (sum >> 8 & ALL / 0x101);
     return (int32_t)(halves * (ALL / 0xFFFF) >> (WORD_BITS - 16));
 }
 #endif
 
-/* The bits that are left behind the last whole word. */
-HT_INLINE word load_rest(const uint8_t *p, int32_t n) {
+/* The bits behind the last whole word of a row of weights, which are n. */
+HT_INLINE word load_rest(const uint8_t *p, int32_t n, uint32_t row_bytes) {
     word rest = 0;
+    if (row_bytes >= sizeof(word)) { /* with some of those before */
+        const int32_t bytes = (n + 7) / 8;
+        return load_word(p + bytes - sizeof(word)) >> (WORD_BITS - 8 * bytes);
+    }
     for (int32_t i = 0; i < n; i += 8) {
         rest |= (word)p[i / 8] << i;
     }
     return rest;
-}
-
-/* ones[p] = products > 0 of window p and a row of n weights, bits that are 1 for the larger. */
-HT_INLINE void count_row(const bits *windows, const uint8_t *row, int32_t n, int32_t pixels,
-                         int masked, int32_t *ones) {
-    const int32_t words = n / WORD_BITS;
-    int32_t i = 0;
-    ones[0] = 0;
-    ones[1] = 0;
-    while (i < words) {
-        const int32_t end = words - i < BLOCK ? words : i + BLOCK;
-        word count0 = 0;
-        word count1 = 0;
-        for (; i < end; i++, row += sizeof(word)) {
-            const word w = load_word(row);
-            const word x = w ^ windows[0].negative[i];
-            count0 += ones_of(masked ? x & windows[0].present[i] : x);
-            if (pixels == 2) {
-                const word y = w ^ windows[1].negative[i];
-                count1 += ones_of(masked ? y & windows[1].present[i] : y);
-            }
-        }
-        ones[0] += folded(count0);
-        ones[1] += folded(count1);
-    }
-    if (n % WORD_BITS != 0) {
-        const word w = load_rest(row, n % WORD_BITS);
-        ones[0] += folded(ones_of((w ^ windows[0].negative[i]) & windows[0].present[i]));
-        ones[1] += folded(ones_of((w ^ windows[1].negative[i]) & windows[1].present[i]));
-    }
 }
 
 /* What one run multiplies with. */
@@ -169,23 +178,57 @@ typedef struct operands {
     int32_t n_out;
 } operands;
 
+/* acc += windows . rows that begin here, n taps of each. A bit that differs is a product > 0: bits
+ * of weights are 1 for the larger. */
 HT_INLINE void sum_rows(const operands *o, const bits *windows, const uint8_t *row, int32_t n,
-                        int32_t pixels, int masked, int32_t lanes, int32_t *acc) {
-    for (int32_t k = 0; k < lanes; k++, row += o->packed.row_bytes) {
-        int32_t ones[HT_PIXELS];
-        count_row(windows, row, n, pixels, masked, ones);
-        acc[k] += o->product * (2 * ones[0] - windows[0].count);
-        acc[HT_LANES + k] += o->product * (2 * ones[1] - windows[1].count);
+                        int32_t pixels, int is_masked, int32_t lanes, int32_t *acc) {
+    const masks m = load_masks();
+    const int32_t words = n / WORD_BITS;
+    const int32_t product = o->product;
+    const uint32_t row_bytes = o->packed.row_bytes;
+    const int32_t counts[HT_PIXELS] = {windows[0].count, windows[1].count};
+    for (int32_t k = 0; k < lanes; k++, row += row_bytes) {
+        const uint8_t *in = row;
+        int32_t ones0 = 0;
+        int32_t ones1 = 0;
+        for (int32_t i = 0; i < words;) {
+            const int32_t end = words - i <= BLOCK ? words : i + BLOCK;
+            word sum0 = 0;
+            word sum1 = 0;
+            for (; i < end; i++, in += sizeof(word)) {
+                const word w = load_word(in);
+                const word x = w ^ windows[0].negative[i];
+                sum0 = add_ones(sum0, is_masked ? x & windows[0].present[i] : x, m);
+                if (pixels == 2) {
+                    const word y = w ^ windows[1].negative[i];
+                    sum1 = add_ones(sum1, is_masked ? y & windows[1].present[i] : y, m);
+                }
+            }
+            ones0 += folded(sum0);
+            ones1 += folded(sum1);
+        }
+        if (n % WORD_BITS != 0) {
+            const word w = load_rest(in, n % WORD_BITS, row_bytes);
+            const word x = w ^ windows[0].negative[words];
+            ones0 += folded(add_ones(0, is_masked ? x & windows[0].present[words] : x, m));
+            if (pixels == 2) {
+                const word y = w ^ windows[1].negative[words];
+                ones1 += folded(add_ones(0, is_masked ? y & windows[1].present[words] : y, m));
+            }
+        }
+        acc[k] += product * (2 * ones0 - counts[0]);
+        if (pixels == 2) {
+            acc[HT_LANES + k] += product * (2 * ones1 - counts[1]);
+        }
     }
 }
 
-/* acc += windows . rows that begin here, n taps of each; a loop for each case. */
+/* The same, a loop for each case. */
 HT_HOT static void sum_bits(const operands *o, const bits *windows, const uint8_t *row, int32_t n,
                             int32_t pixels, int32_t lanes, int32_t *acc) {
-    const int masked = windows[0].count < n || (pixels == 2 && windows[1].count < n);
     if (pixels == 1) {
         sum_rows(o, windows, row, n, 1, 1, lanes, acc);
-    } else if (masked) {
+    } else if (windows[0].is_masked) {
         sum_rows(o, windows, row, n, 2, 1, lanes, acc);
     } else {
         sum_rows(o, windows, row, n, 2, 0, lanes, acc);
@@ -197,14 +240,26 @@ HT_HOT static void sum_bits(const operands *o, const bits *windows, const uint8_
 /* Taps first..first + n of a window. */
 HT_HOT static void gather_bits(const job *j, const place *from, int32_t first, int32_t n,
                                bits *window) {
-    const size_t words = (size_t)(n + WORD_BITS - 1) / (size_t)WORD_BITS;
-    memset(window->negative, 0, words * sizeof(word));
-    memset(window->present, 0, words * sizeof(word));
-    gather(j, *from, first, n, window);
-    window->count = 0;
-    for (size_t i = 0; i < words; i++) {
-        window->count += folded(ones_of(window->present[i]));
+    const int32_t words = (n + WORD_BITS - 1) / WORD_BITS;
+    for (int32_t i = 0; i < words; i++) {
+        window->negative[i] = 0;
+        window->present[i] = 0;
     }
+    gather(j, *from, first, n, window);
+    window->count = n;
+    if (window->is_masked) {
+        const masks m = load_masks();
+        window->count = 0;
+        for (int32_t i = 0; i < words; i++) {
+            window->count += folded(add_ones(0, window->present[i], m));
+        }
+    }
+}
+
+HT_INLINE int is_inside(const job *j, place from) {
+    const ht_window *w = j->window;
+    return from.y >= 0 && from.y + (w->kernel_h - 1) * w->dilation_h < j->in_dims.h &&
+           from.x >= 0 && from.x + (w->kernel_w - 1) * w->dilation_w < j->in_dims.w;
 }
 
 HT_INLINE void sum_group(const job *j, const operands *o, const place *places, int32_t pixels,
@@ -236,13 +291,16 @@ HT_HOT static void convolve(const job *j, const operands *o, int has_zeros, ht_d
     bits windows[HT_PIXELS];
     int32_t oy = 0;
     int32_t ox = 0;
-    memset(windows, 0, sizeof windows);
-    windows[0].has_zeros = has_zeros;
-    windows[1].has_zeros = has_zeros;
+    windows[1].count = 0;
     for (int32_t done = 0; done < total; done += HT_PIXELS) {
         const int32_t pixels = total - done < HT_PIXELS ? total - done : HT_PIXELS;
         place places[HT_PIXELS];
         find_places(j, out_dims.w, pixels, &oy, &ox, places);
+        const int is_full =
+            !has_zeros && pixels == HT_PIXELS &&
+            (j->in_zero != 0 || (is_inside(j, places[0]) && is_inside(j, places[1])));
+        windows[0].is_masked = !is_full;
+        windows[1].is_masked = !is_full;
         for (int32_t g = 0; g < groups; g++) {
             places[0].channel = g * j->group_c;
             places[HT_PIXELS - 1].channel = g * j->group_c;
