@@ -199,6 +199,8 @@ class Train(_Strict):
     """Of everything random: the same seed gives the same model."""
     prune: Annotated[Prune | None, BeforeValidator(_numbers_in), AfterValidator(_trainable)] = None
     """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
+    binary: list[str] = []
+    """Names or patterns of layers whose weights and inputs become binary: not the first."""
 
     @model_validator(mode="after")
     def _teaching(self) -> Self:

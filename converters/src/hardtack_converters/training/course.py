@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hardtack_converters.training.average import Average
+from hardtack_converters.training.binary import insert_signs
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
@@ -65,7 +66,8 @@ class Course:
         kept = len(samples) - min(options.held_out, len(samples) // 5)
         self.options, self.sizer = options, sizer
         self.soft: Tensor | None = None
-        self.module = GraphModule(model)
+        before = model.clone()
+        self.module = GraphModule(model, binary=insert_signs(model, options.binary))
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
@@ -77,14 +79,14 @@ class Course:
         self.epochs: list[Epoch] = []
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
-        self.pruning = self._pruning(model)
+        self.pruning = self._pruning(before)
         self.average = Average(self.module, options.average) if options.average else None
 
     def _pruning(self, model: ir.Model) -> Pruning | None:
         settings = self.options.prune
         if settings is None:
             return None
-        unpruned = self._error(GraphModule(model.clone(), exact=True))
+        unpruned = self._error(GraphModule(model, exact=True))
         return Pruning(self.module, settings, self.options.epochs, unpruned)
 
     def _groups(self) -> list[dict[str, Any]]:

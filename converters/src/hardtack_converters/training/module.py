@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from hardtack_converters import query
+from hardtack_converters.compress.layers import layer_name
+from hardtack_converters.training.binary import Binary, is_binary, out_axis_of
 from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.operators import OPERATIONS
 from hardtack_runtime.errors import ModelImportError
@@ -23,24 +25,28 @@ _ADDITIVE = frozenset({"Add", "Sub", "Mul"})
 class GraphModule(nn.Module):
     """Runs the nodes of a graph with torch.
 
-    Constant operands are parameters: the weights of Conv, Gemm and MatMul behind a `Grid`, all
-    other float constants as they are.
+    Constant operands are parameters: the weights of Conv, Gemm and MatMul behind a `Grid`, or as
+    `Binary` ones, all other float constants as they are.
 
     Args:
         model: A float model that `passes.prepare` has seen; `write_back` changes it.
         exact: Leave the weights off any grid: for a teacher.
+        binary: Names of layers whose weights become binary; those that are binary stay so.
 
     Raises:
         ModelImportError: HT228, a node that has no torch counterpart here.
     """
 
-    def __init__(self, model: ir.Model, *, exact: bool = False) -> None:
+    def __init__(
+        self, model: ir.Model, *, exact: bool = False, binary: Collection[str] = ()
+    ) -> None:
         super().__init__()
         self.model = model
         self.grids = nn.ModuleDict()
         self.others = nn.ParameterDict()
         self._names: dict[ir.Value, str] = {}
         self._exact = exact
+        self._binary = binary
         if len(model.graph.inputs) != 1 or len(model.graph.outputs) != 1:
             raise untrainable("model", "it has several inputs or outputs")
         for node in model.graph:
@@ -61,7 +67,9 @@ class GraphModule(nn.Module):
         self._names[value] = name
         tensor = torch.from_numpy(numbers.copy())
         if node.op_type in WEIGHTED and index == 1 and not self._exact:
-            self.grids[name] = Grid(tensor)
+            axis = out_axis_of(node)
+            stays = layer_name(node) in self._binary or is_binary(numbers, axis)
+            self.grids[name] = Binary(tensor, axis) if stays else Grid(tensor)
         else:
             self.others[name] = nn.Parameter(tensor)
 
@@ -100,11 +108,11 @@ class GraphModule(nn.Module):
         return self.grids[name]() if name in self.grids else self.others[name]
 
     def all_grids(self) -> list[Grid]:
-        """Return the grids of all weights."""
+        """Return the grids of all weights but binary ones."""
         return [grid for grid in self.grids.values() if isinstance(grid, Grid)]
 
     def grid_of(self, node: ir.Node) -> Grid | None:
-        """Return the grid of a node's weights, if they are on one."""
+        """Return the grid of a node's weights, if they are on one and not binary."""
         value = query.input_at(node, 1)
         name = self._names.get(value) if value is not None else None
         grid = self.grids[name] if name is not None and name in self.grids else None

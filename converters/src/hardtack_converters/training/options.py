@@ -40,6 +40,7 @@ class TrainOptions:
         seed: Of everything random.
         prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
             that may cost.
+        binary: Names of layers, or patterns, whose weights and inputs become binary.
     """
 
     epochs: int = 20
@@ -59,6 +60,7 @@ class TrainOptions:
     shift: int = 0
     seed: int = 0
     prune: Prune | None = None
+    binary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
