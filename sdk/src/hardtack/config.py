@@ -201,6 +201,8 @@ class Train(_Strict):
     """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
     binary: list[str] = []
     """Names or patterns of layers whose weights and inputs become binary: not the first."""
+    activations: bool = False
+    """Round activations to int8 in the last 40 % of the epochs, as devices do."""
 
     @model_validator(mode="after")
     def _teaching(self) -> Self:

@@ -117,7 +117,7 @@ def _options(wanted: Train) -> TrainOptions:
         average=wanted.average, teacher=wanted.teacher,
         teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
         shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
-        binary=tuple(wanted.binary),
+        binary=tuple(wanted.binary), activations=wanted.activations,
     )  # fmt: skip
 
 

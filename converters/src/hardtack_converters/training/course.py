@@ -36,7 +36,8 @@ AHEAD = 2.0
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
 then, and a model that has seen the samples held out before has forgotten them. From then on, too,
-what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate."""
+what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate;
+and activations are rounded."""
 SETTLED = 0.15
 """Of the rate, from then on."""
 GROWING = 0.94
@@ -67,7 +68,9 @@ class Course:
         self.options, self.sizer = options, sizer
         self.soft: Tensor | None = None
         before = model.clone()
-        self.module = GraphModule(model, binary=insert_signs(model, options.binary))
+        self.module = GraphModule(
+            model, binary=insert_signs(model, options.binary), activations=options.activations
+        )
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
@@ -100,6 +103,7 @@ class Course:
         share = 0.0 if self.pruning is None else self.pruning.share_after(self.epochs)
         if self.pruning is not None:
             self.pruning.zero(share)
+        self.module.rounds = self.options.activations and len(self.epochs) >= self._late
         if self._settles and len(self.epochs) == self._late:
             self.rate *= SETTLED
             for grid in self.module.all_grids():
@@ -203,10 +207,12 @@ class Course:
     def _error(self, module: GraphModule) -> float:
         x, y = self.judges
         wrong = 0
+        module.eval()
         with torch.no_grad():
             for at in range(0, len(x), JUDGED_AT_ONCE):
                 some = slice(at, at + JUDGED_AT_ONCE)
                 wrong += int((module.logits(x[some]).argmax(-1) != y[some]).sum())
+        module.train()
         return wrong / max(1, len(x))
 
     def outcome(self) -> Trained:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hardtack_converters import query
 from hardtack_converters.compress.layers import layer_name
+from hardtack_converters.training.activations import Activation, coded_values
 from hardtack_converters.training.binary import Binary, is_binary, out_axis_of
 from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.operators import OPERATIONS
@@ -32,13 +33,19 @@ class GraphModule(nn.Module):
         model: A float model that `passes.prepare` has seen; `write_back` changes it.
         exact: Leave the weights off any grid: for a teacher.
         binary: Names of layers whose weights become binary; those that are binary stay so.
+        activations: Learn the ranges of activations, and round those while `rounds` is set.
 
     Raises:
         ModelImportError: HT228, a node that has no torch counterpart here.
     """
 
     def __init__(
-        self, model: ir.Model, *, exact: bool = False, binary: Collection[str] = ()
+        self,
+        model: ir.Model,
+        *,
+        exact: bool = False,
+        binary: Collection[str] = (),
+        activations: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -54,6 +61,11 @@ class GraphModule(nn.Module):
                 raise untrainable(query.label(node), "it has no counterpart in torch")
             for index, value in enumerate(node.inputs):
                 self._adopt(node, index, value)
+        self.rounds = False
+        self.activations = nn.ModuleDict()
+        self._coded = coded_values(model) if activations else {}
+        for name, fixed in self._coded.values():
+            self.activations[name] = Activation(fixed)
 
     def _adopt(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
         numbers = query.constant(value)
@@ -91,11 +103,20 @@ class GraphModule(nn.Module):
         return self._run(x)[value]
 
     def _run(self, x: Tensor) -> dict[ir.Value, Tensor]:
-        values: dict[ir.Value, Tensor] = {self.model.graph.inputs[0]: x}
+        source = self.model.graph.inputs[0]
+        values: dict[ir.Value, Tensor] = {source: self._rounded(source, x)}
         for node in self.model.graph:
             given = [self._operand(value, values) for value in node.inputs]
-            values[node.outputs[0]] = OPERATIONS[node.op_type](node, given)
+            made = OPERATIONS[node.op_type](node, given)
+            values[node.outputs[0]] = self._rounded(node.outputs[0], made)
         return values
+
+    def _rounded(self, value: ir.Value, x: Tensor) -> Tensor:
+        if value not in self._coded:
+            return x
+        activation = self.activations[self._coded[value][0]]
+        assert isinstance(activation, Activation)
+        return activation(x, rounds=self.rounds)
 
     def _operand(self, value: ir.Value | None, values: dict[ir.Value, Tensor]) -> Any:
         if value is None:

@@ -41,6 +41,7 @@ class TrainOptions:
         prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
             that may cost.
         binary: Names of layers, or patterns, whose weights and inputs become binary.
+        activations: Round activations to int8 in the last epochs.
     """
 
     epochs: int = 20
@@ -61,6 +62,7 @@ class TrainOptions:
     seed: int = 0
     prune: Prune | None = None
     binary: tuple[str, ...] = ()
+    activations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
