@@ -1,4 +1,4 @@
-"""Layers with sparse and packed weights used where they lie against the same unpacked; two nets.
+"""Layers with sparse, packed and binary weights used where they lie against the same unpacked.
 
 Instructions on boards in QEMU, as benchmarks.microcontroller counts them, and microseconds here.
 `hardtack_converters.placing` takes its thresholds from these figures.
@@ -88,6 +88,7 @@ def measure(report: Report, quick: bool) -> None:
                 compare(report, core, (layer, "density", density), lines)
             for bits in WIDTHS:
                 compare(report, core, (layer, "bits", bits), lines)
+            compare(report, core, (layer, "binary", 1), lines)
 
 
 def inference(report: Report, net: str, name: str, insn_per_tick: float) -> None:
@@ -129,7 +130,7 @@ def compare(
     where = f"{layer.name}.{core}.{kind}{value}"
     report.add(f"{where}.{unit}", coded)
     report.add(f"{where}.{unit}", unpacked, peer="unpacked")
-    word = "sparse" if kind == "density" else "packed"
+    word = {"density": "sparse", "bits": "packed", "binary": "xnor"}[kind]
     report.add(f"{where}.{word}_per_unpacked", coded / unpacked)
     if f"{key}_columns" in lines:
         by_columns, found = lines[f"{key}_columns"]
@@ -161,9 +162,13 @@ def write_layers(path: Path) -> None:
             few = codebook.encode(book[rng.integers(0, len(book), shape)])
             assert few is not None
             add_layer(layer, f"bits{bits}", (few, None), arrays, rows)
+        binary = codebook.encode(rng.choice(np.array([-1, 1], np.int8), shape))
+        assert binary is not None
+        add_layer(layer, "binary1", (binary, None), arrays, rows)
     text = (
         "#include <stdint.h>\n\n"
-        "typedef struct layer {\n    const char *name;\n    int is_packed;\n"
+        "enum { SPARSE, PACKED, BINARY };\n\n"
+        "typedef struct layer {\n    const char *name;\n    int form;\n"
         "    int32_t size, n_in, n_out, kernel;\n    const uint8_t *stored, *columns;\n} layer;\n\n"
         + "".join(arrays)
         + "\nstatic const layer layers[] = {\n"
@@ -189,7 +194,8 @@ def add_layer(
             values = ",".join(map(str, data))
             arrays.append(f"static const uint8_t {array}[] = {{{values}}};\n")
     fields = f"{layer.size}, {layer.n_in}, {layer.n_out}, {layer.kernel}"
-    rows.append(f'    {{"{name}", {int(suffix[0] == "b")}, {fields}, {", ".join(names)}}},\n')
+    form = {"density": "SPARSE", "bits": "PACKED", "binary": "BINARY"}[suffix.rstrip("0123456789")]
+    rows.append(f'    {{"{name}", {form}, {fields}, {", ".join(names)}}},\n')
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-/* Runs layers with unpacked and with sparse or packed weights, for benchmarks.sparse: lines `name
- * ticks crc`, ticks being instructions on a board in QEMU, nanoseconds on this machine. */
+/* Runs layers with unpacked and with sparse, packed or binary weights, for benchmarks.sparse: lines
+ * `name ticks crc`, ticks being instructions on a board in QEMU, nanoseconds on this machine. */
 #include <string.h>
 
 #include "hardtack/ht_crc32.h"
@@ -30,7 +30,7 @@ static uint32_t now(void) {
 }
 #endif
 
-static int8_t input[32 * 32 * 16], output[32 * 32 * 64], unpacked[128 * 256];
+static int8_t relu[32 * 32 * 16], signs[32 * 32 * 16], output[32 * 32 * 64], unpacked[128 * 256];
 static int32_t bias[128], mult[128];
 static int8_t shift[128];
 
@@ -59,10 +59,12 @@ static uint32_t compute(const layer *l, ht_conv_2d_kernel *kernel, const int8_t 
     const ht_dims out_dims = {1, l->size, l->size, l->n_out};
     const ht_window window = {l->kernel, l->kernel, 1, 1, 1, 1, l->kernel / 2, l->kernel / 2};
     const ht_output_stage stage = {mult, shift, 1, -5, -128, 127};
+    const int8_t *input = l->form == BINARY ? signs : relu;
+    const int32_t zero = l->form == BINARY ? 0 : -128;
     uint32_t least = UINT32_MAX;
     for (int32_t i = 0; i < REPEATS; i++) {
         const uint32_t start = TICKS;
-        kernel(input, in_dims, weights, l->n_in, bias, &window, -128, &stage, output, out_dims);
+        kernel(input, in_dims, weights, l->n_in, bias, &window, zero, &stage, output, out_dims);
         const uint32_t ticks = TICKS - start;
         least = ticks < least ? ticks : least;
     }
@@ -100,15 +102,16 @@ static void unpack_sparse(const layer *l) {
 
 static void measure(const layer *l) {
     const size_t size = (size_t)(l->size * l->size * l->n_out);
-    if (l->is_packed) {
-        unpack_packed(l);
-    } else {
+    ht_conv_2d_kernel *const kernels[] = {ht_conv_2d_sparse_s8, ht_conv_2d_packed_s8,
+                                          ht_conv_2d_xnor_s8};
+    if (l->form == SPARSE) {
         unpack_sparse(l);
+    } else {
+        unpack_packed(l);
     }
     print(l->name, "_unpacked", compute(l, ht_conv_2d_s8, unpacked), size);
     memset(output, 0, size);
-    ht_conv_2d_kernel *kernel = l->is_packed ? ht_conv_2d_packed_s8 : ht_conv_2d_sparse_s8;
-    print(l->name, "_coded", compute(l, kernel, (const int8_t *)l->stored), size);
+    print(l->name, "_coded", compute(l, kernels[l->form], (const int8_t *)l->stored), size);
     if (l->columns != NULL) {
         const int8_t *columns = (const int8_t *)l->columns;
         memset(output, 0, size);
@@ -129,9 +132,10 @@ static void calibrate(void) {
 int main(void) {
     uint32_t state = 1;
     START();
-    ht_golden_fill(&state, input, sizeof input);
-    for (size_t i = 0; i < sizeof input; i++) {
-        input[i] = input[i] < 0 ? -128 : input[i]; /* as ReLU leaves it */
+    ht_golden_fill(&state, relu, sizeof relu);
+    for (size_t i = 0; i < sizeof relu; i++) {
+        signs[i] = (int8_t)(relu[i] == 0 ? 0 : relu[i] < 0 ? -127 : 127); /* a few zeros */
+        relu[i] = relu[i] < 0 ? -128 : relu[i]; /* as ReLU leaves it */
     }
     for (int32_t i = 0; i < 128; i++) {
         state = state * 1664525u + 1013904223u;

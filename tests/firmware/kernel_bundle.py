@@ -19,7 +19,7 @@ from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.usage import skipped_codes
 from tests.digit_bundles import KEY
-from tests.golden.make import Q30, Builder, few_values, manifest_for
+from tests.golden.make import Q30, Builder, binary_weights, few_values, manifest_for
 
 ROOM = 4096
 """Codes that an operator reads or writes at most."""
@@ -216,21 +216,33 @@ def kernel_program(seed: int, rounds: int, kept: float = 1.0, high: float = 0.0)
     return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
+def padded_with_zeros(program: p.Program) -> p.Program:
+    """Return a program whose convolutions pad with 0 as a code."""
+    ops = [replace(op, in_zero=0) if isinstance(op, p.Conv2D) else op for op in program.ops]
+    return replace(program, ops=tuple(ops))
+
+
 @functools.cache
 def kernel_bundle(seed: int, rounds: int, weights: str = "unpacked") -> tuple[bytes, p.Program]:
     """Return a bundle of random operators with vectors of random and of extreme inputs.
 
-    Weights are `unpacked`, or where they can be `sparse`, `packed` or `split` into two planes.
+    Weights are `unpacked`, or where they can be `sparse`, `packed` or `split` into two planes;
+    `xnor` are packed binary ones, which some of the inputs suit.
     """
     sparse = weights == "sparse"
     program = kernel_program(seed, rounds, 0.4 if sparse else 1.0, 0.1 if weights == "split" else 0)
-    coding = {"sparse": Coding.SPARSE, "packed": Coding.PACKED}.get(weights)
+    coding = {"sparse": Coding.SPARSE, "packed": Coding.PACKED, "xnor": Coding.PACKED}.get(weights)
     if weights == "packed":
         program = few_values(program)
+    if weights == "xnor":
+        program = padded_with_zeros(binary_weights(program, seed))
     codings = dict.fromkeys(range(len(program.tensors)), coding) if coding else {}
     codings |= dict.fromkeys(skipped_codes(program) if sparse else (), Coding.SPARSE_COLUMNS)
     interpreter = Interpreter(pack(program, manifest_for(program), key=KEY))
     extremes = [[np.full(ROOM, code, np.int8)] for code in (-128, 127)]
+    if weights == "xnor":
+        signs = np.random.default_rng(seed).choice(np.array([-127, 0, 127], np.int8), ROOM)
+        extremes = [[signs], [np.where(signs == 0, 127, signs)]]
     golden = record(interpreter, seeds=(1, 2), samples=extremes)
     data = pack(program, manifest_for(program), key=KEY, golden=golden, codings=codings)
     return data, program

@@ -167,6 +167,59 @@ def few_values(program: p.Program) -> p.Program:
     return replace(program, tensors=tuple(tensors))
 
 
+def binary_weights(program: p.Program, seed: int) -> p.Program:
+    """Return a program whose weights are -w or w, another w for each tensor."""
+    tensors, rng = list(program.tensors), np.random.default_rng(seed)
+    for op in program.ops:
+        if isinstance(op, p.Conv2D | p.FullyConnected):
+            old = tensors[op.weights]
+            assert old.data is not None
+            size = rng.integers(1, 128)
+            signs = np.where(rng.random(old.dims) < 0.5, -size, size)
+            tensors[op.weights] = replace(old, data=signs.astype(np.int8))
+    return replace(program, tensors=tuple(tensors))
+
+
+def binary_program(seed: int) -> p.Program:
+    """Return a small net whose layers, but for the first, have binary weights and inputs."""
+    b = Builder(seed)
+    signs = b.constant((np.sign(np.arange(-128, 128)) * 127).astype(np.int8))
+    x, first = b.place(1, 9, 9, 3), b.place(1, 9, 9, 12)
+    b.ops.append(p.Conv2D(x, b.weights(12, 3, 3, 3), *b.requantise(12), first,
+                          1, 1, 1, 1, 1, 1, -3, 0, -128, 127))  # fmt: skip
+    second = b.place(1, 9, 9, 70)
+    b.ops.append(p.Lookup(first, signs, first))
+    b.ops.append(p.Conv2D(first, b.weights(70, 3, 3, 12), *b.requantise(70), second,
+                          1, 1, 1, 1, 1, 1, 0, 0, -128, 127))  # fmt: skip
+    turned, pooled = b.place(1, 9, 9, 70), b.place(1, 4, 4, 70)
+    b.ops.append(p.Lookup(second, signs, turned))
+    b.ops.append(p.MaxPool2D(turned, pooled, 2, 2, 2, 2, 0, 0, -128, 127))
+    third, scores = b.place(1, 4, 4, 6), b.place(1, 1, 1, 10)
+    b.ops.append(p.Conv2D(pooled, b.weights(6, 3, 3, 35), *b.requantise(6), third,
+                          1, 1, 1, 1, 1, 1, 0, 0, -128, 127))  # fmt: skip
+    b.ops.append(p.Lookup(third, signs, third))
+    b.ops.append(p.FullyConnected(third, b.weights(10, 96), *b.requantise(10), scores,
+                                  0, -128, 127))  # fmt: skip
+    made = binary_weights(b.program(x, scores), seed)
+    for op in made.ops:
+        if isinstance(op, p.Conv2D | p.FullyConnected):  # weights of 64 would reach the bounds
+            mult = made.tensors[op.mult].data
+            assert mult is not None
+            mult[...] >>= 4
+    return made
+
+
+def xnor_bundle() -> bytes:
+    """Return the bundle of such a net, its weights packed."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    program = binary_program(1)
+    every = dict.fromkeys(range(len(program.tensors)), Coding.PACKED)
+    golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
+    return pack(program, manifest_for(program), key=KEY, golden=golden, codings=every)
+
+
 def ctx_bundle() -> bytes:
     """Return the bundle of one small dense layer whose weights are coded by ctx."""
     b = Builder(3)
@@ -249,6 +302,7 @@ def main() -> None:
     (HERE / "good" / "every_op_sparse.htb").write_bytes(sparse)
     (HERE / "good" / "every_op_packed.htb").write_bytes(packed_bundle())
     (HERE / "good" / "split.htb").write_bytes(split_bundle())
+    (HERE / "good" / "xnor.htb").write_bytes(xnor_bundle())
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

@@ -3,7 +3,8 @@
 Unpacked weights take memory and all multiplications; sparse ones take neither, but each weight
 that is left costs more. What is faster follows from the share of weights that are not 0, from how
 often a weight is used once it is read, and from the processor. Packed ones, of 16 values or fewer,
-are never faster than raw ones, and smaller: they are for devices that have room for neither.
+are never faster than raw ones, and smaller: they are for devices that have room for neither. But
+where weights and inputs are binary, products are counted, which is faster than any of these.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hardtack_runtime.bundle import unpack
 from hardtack_runtime.memory import coded_tensors, raw_for_layers
 from hardtack_runtime.packing import Coding, Constant, smallest_in_place
 from hardtack_runtime.program import Conv2D, FullyConnected, Program
-from hardtack_runtime.usage import in_place_weights, skipped_codes
+from hardtack_runtime.usage import binary_sums, in_place_weights, skipped_codes
 
 InPlace = Literal["auto", "always", "never"]
 
@@ -37,6 +38,9 @@ by a sixth: with four output pixels or more, with fewer, and by columns. Classes
 have vectors: a Cortex-M55 is never faster with sparse ones, x86 only with the very sparsest. Beyond
 0.45 there is little to gain in bytes.
 Source: benchmarks.sparse, by instructions."""
+FEWEST_COUNTED = 64
+"""Taps of a window from which on binary products are counted faster than they are multiplied, by
+the classes above: an output costs as much as 20 products. Source: benchmarks.sparse."""
 CODINGS = (Coding.SPARSE, Coding.PACKED)
 PIXELS = 4
 """Output pixels that the kernel sums side by side."""
@@ -82,19 +86,24 @@ def weights_in_place(program: Program, hardware: str, wanted: InPlace) -> dict[i
     Args:
         program: What is to run.
         hardware: Class of device.
-        wanted: `auto`: sparse ones where that is faster; `always`: sparse or packed where it
-            takes fewer bytes than unpacked weights; `never`: none.
+        wanted: `auto`: sparse or binary ones where that is faster; `always`: sparse or packed
+            where it takes fewer bytes than unpacked weights; `never`: none.
     """
     chosen = dict[int, Coding]()
     skipped = skipped_codes(program)
     fitting = in_place_weights(program) if wanted != "never" else set[int]()
+    counted = binary_sums(program) if hardware in LIMITS else set[int]()
     for op in program.ops:
         if not isinstance(op, Conv2D | FullyConnected) or op.weights not in fitting:
             continue
         weights, output = program.tensors[op.weights], program.tensors[op.output]
-        pixels = output.elements // program.tensors[op.bias].elements
+        outputs = program.tensors[op.bias].elements
+        pixels = output.elements // outputs
         data = weights.data
         if data is None:
+            continue
+        if op.weights in counted and data.size >= FEWEST_COUNTED * outputs:
+            chosen[op.weights] = Coding.PACKED
             continue
         by_columns = op.weights in skipped and _columns_are_faster(data)
         limit = 1.0 if wanted == "always" else _limit(hardware, pixels, by_columns=by_columns)

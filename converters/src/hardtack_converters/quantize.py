@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from hardtack_converters import query
 from hardtack_converters.compress.outliers import share_of
+from hardtack_converters.lower.tables import SIGN_GRID
 from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
@@ -32,10 +33,11 @@ Grid = tuple[float, int]
 
 FIXED: dict[str, Grid] = {
     "Sigmoid": (1 / 256, -128),
+    "Sign": SIGN_GRID,
     "Softmax": (1 / 256, -128),
     "Tanh": (1 / 128, 0),
 }
-"""Grids that the function's range gives, as TFLite fixes them."""
+"""Grids that the function's range gives, as TFLite fixes them but for Sign."""
 
 CLAMPING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "MatMul", "Mul", "Sub"})
 """Operators whose kernel clamps its result: a Relu or Clip behind costs nothing."""

@@ -228,6 +228,10 @@ class Train(_Strict):
     its own."""
     compress: Annotated[tuple[Reshaping, ...], BeforeValidator(_all_numbers)] = ()
     """Passes that change the layers before they are trained: factorise, and prune by channel."""
+    binary: list[str] = []
+    """Names or patterns of layers whose weights and inputs become binary: not the first."""
+    activations: bool = False
+    """Round activations to int8 in the last 40 % of the epochs, as devices do."""
 
     @model_validator(mode="after")
     def _teaching(self) -> Self:

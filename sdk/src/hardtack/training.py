@@ -135,6 +135,7 @@ def _options(wanted: Train) -> TrainOptions:
         teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
         shift=wanted.shift, mixup=wanted.mixup, seed=wanted.seed, prune=wanted.prune,
         share=wanted.share,
+        binary=tuple(wanted.binary), activations=wanted.activations,
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs
 from hardtack_runtime.packing import Coding
-from tests.golden.make import Builder, manifest_for
+from hardtack_runtime.usage import binary_sums
+from tests.golden.make import Builder, binary_program, manifest_for
 
 CONV, DENSE = 3, 7
 """Indices of their weights."""
@@ -132,3 +133,38 @@ def test_weights_are_coded_for_size_where_the_faster_bundle_is_too_large() -> No
     assert len(small) < len(fast)
     assert Coding.SPARSE not in {one.coding for one in unpack(small).stored}
     assert place_weights(program, write, "cortex-m4", None, len(fast) - 1, "always") == fast
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wanted", "counted"),
+    [
+        pytest.param("cortex-m4", "auto", 3, id="counting is faster"),
+        pytest.param("cortex-m0", "auto", 3, id="wherever there are no vectors"),
+        pytest.param("cortex-m55", "auto", 0, id="vectors are faster"),
+        pytest.param("cortex-m4", "never", 0, id="never"),
+    ],
+)
+def test_binary_products_are_counted_where_that_is_faster(
+    hardware: str, wanted: InPlace, counted: int
+) -> None:
+    program = binary_program(3)
+    chosen = weights_in_place(program, hardware, wanted)
+    assert list(chosen.values()) == [Coding.PACKED] * counted
+    assert chosen.keys() <= binary_sums(program)
+
+
+def test_products_of_few_taps_are_not_counted() -> None:
+    program = binary_program(3)
+    dense = program.ops[-1]
+    assert isinstance(dense, p.FullyConnected)
+    tensors = list(program.tensors)
+    for field, size in ((dense.input, 63), (dense.weights, 63)):
+        old = tensors[field]
+        data = None if old.data is None else old.data[..., :size]
+        tensors[field] = replace(
+            old, dims=(*old.dims[:2], 10 if old.is_constant else 1, size), data=data
+        )
+    short = replace(program, tensors=tuple(tensors))
+    assert weights_in_place(program, "cortex-m4", "auto").keys() - weights_in_place(
+        short, "cortex-m4", "auto"
+    ) == {dense.weights}

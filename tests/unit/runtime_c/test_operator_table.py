@@ -12,7 +12,7 @@ import pytest
 
 from hardtack_agent.serial_link import Reason
 from hardtack_agent.serial_refusal import explain
-from hardtack_runtime.operator_table import IN_PLACE, NAMES, table_source
+from hardtack_runtime.operator_table import IN_PLACE, NAMES, XNOR, table_source
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.program import OPS
 from tests.golden.make import golden_bundle
@@ -30,7 +30,8 @@ def test_every_operator_has_its_name_in_c() -> None:
     table = (CSRC / "src/ht_operators.c").read_text()
     assert re.findall(r"&ht_operator_(\w+)", table) == declared
     kernels = table.partition("ht_in_place[")[2].partition("};")[0]
-    assert re.findall(r"= &ht_(\w+),", kernels) == list(IN_PLACE.values())
+    every = IN_PLACE | {Coding.PACKED: XNOR}
+    assert re.findall(r"= &ht_(\w+),", kernels) == list(every.values())
     assert list(IN_PLACE) == [coding for coding in Coding if coding.is_in_place]
 
 

@@ -22,7 +22,7 @@ const ht_operator_entry *const ht_operators[HT_OPERATORS] = {
 
 const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE] = {
     [HT_SPARSE - HT_SPARSE] = &ht_in_place_sparse,
-    [HT_PACKED - HT_SPARSE] = &ht_in_place_packed,
+    [HT_PACKED - HT_SPARSE] = &ht_in_place_xnor,
     [HT_SPARSE_COLUMNS - HT_SPARSE] = &ht_in_place_sparse_columns,
 };
 

@@ -32,8 +32,16 @@ IN_PLACE = {
 """Entries of codings that are used where they lie; in C, `ht_in_place_sparse`."""
 
 
+XNOR = "in_place_xnor"
+"""Entry of packed weights where some are binary, and their inputs too (`usage.binary_sums`)."""
+
+
 def table_source(
-    opcodes: Iterable[int], codings: Collection[Coding] = (), *, split: bool = False
+    opcodes: Iterable[int],
+    codings: Collection[Coding] = (),
+    *,
+    split: bool = False,
+    xnor: bool = False,
 ) -> str:
     """Return the C file that takes the place of `csrc/src/ht_operators.c`.
 
@@ -41,6 +49,7 @@ def table_source(
         opcodes: Of the operators that the firmware's models use.
         codings: That their weights have.
         split: Whether any have a high plane.
+        xnor: Whether products of any packed ones are counted.
 
     Raises:
         KeyError: an opcode that does not exist.
@@ -48,7 +57,7 @@ def table_source(
     lines = [f"    [{opcode}] = &ht_operator_{NAMES[opcode]}," for opcode in sorted(set(opcodes))]
     entries = [
         f"    [HT_{coding.name} - HT_SPARSE] = &ht_{entry},"
-        for coding, entry in IN_PLACE.items()
+        for coding, entry in (IN_PLACE | ({Coding.PACKED: XNOR} if xnor else {})).items()
         if coding in codings
     ]
     plane = "&ht_split_planes" if split else "0"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
+
 from hardtack_runtime.masking import view
 from hardtack_runtime.program import (
     Add,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Lookup,
     MaxPool2D,
     Op,
     Program,
@@ -80,6 +83,47 @@ def _code_of_relu(op: Op, zeros: Mapping[int, int | None], tensors: Sequence[Ten
         return zeros.get(tensors[op.tensors()[0]].offset)
     is_relu = isinstance(op, Conv2D | FullyConnected | Add) and op.act_min == op.out_zero
     return op.out_zero if is_relu else None  # type: ignore[attr-defined]
+
+
+def binary_sums(program: Program) -> set[int]:
+    """Return the weights of one magnitude that only meet inputs of one magnitude, or 0.
+
+    Such inputs come from a table of signs, and zeros from padding. Their products are counted, not
+    computed, where the weights are packed.
+    """
+    found, others, sizes = set[int](), set[int](), dict[int, int | None]()
+    for op in program.ops:
+        tensors = program.tensors
+        if isinstance(op, Conv2D | FullyConnected):
+            padding = op.in_zero if isinstance(op, Conv2D) else 0
+            size = sizes.get(tensors[op.input].offset)
+            fits = size is not None and abs(padding) in (0, size)
+            (found if fits and is_binary(tensors[op.weights]) else others).add(op.weights)
+        written = tensors[op.output]  # type: ignore[attr-defined]
+        sizes[written.offset] = _size_of_codes(op, sizes, tensors)
+    return (found - others) & in_place_weights(program)
+
+
+def is_binary(weights: Tensor) -> bool:
+    """Say whether weights have two values, of one magnitude."""
+    if weights.data is None:
+        return False
+    values = np.unique(weights.data).astype(np.int64)
+    return len(values) == 2 and values.sum() == 0
+
+
+def _size_of_codes(
+    op: Op, sizes: Mapping[int, int | None], tensors: Sequence[Tensor]
+) -> int | None:
+    """Return the magnitude of all codes that an operator writes and that are not 0, or None."""
+    if type(op) in (MaxPool2D, Transpose):
+        return sizes.get(tensors[op.tensors()[0]].offset)
+    if not isinstance(op, Lookup):
+        return None
+    table = tensors[op.table].data
+    assert table is not None
+    found = np.unique(np.abs(table[table != 0].astype(np.int64)))
+    return int(found[0]) if len(found) == 1 else None
 
 
 def high_planes(program: Program) -> set[int]:

@@ -1,7 +1,8 @@
 """Weights of few codes: int4, ternary, binary.
 
 On the device they are int8 codes of a small range, so every kernel runs them as it is, as fast as
-int8, and a coding stores them in the bits that they are worth.
+int8, and a coding stores them in the bits that they are worth. Only where inputs are binary too are
+binary weights faster: that takes training (`binary`, see [training](../training.md)).
 
 - `bits = 3` to `7`: codes -(2^(bits-1) - 1) to 2^(bits-1) - 1.
 - `"ternary"`: -1, 0, 1 (Li 2016, arXiv 1605.04711).

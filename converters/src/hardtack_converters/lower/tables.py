@@ -22,6 +22,8 @@ CODES = np.arange(-128, 128, dtype=np.int64)
 UNIT_GRID = (1 / 256, -128)
 """Scale and zero point of probabilities: Softmax and Sigmoid."""
 TANH_GRID = (1 / 128, 0)
+SIGN_GRID = (float(np.float32(1 / 127)), 0)
+"""Codes -127, 0 and 127: a fine grid for the bias of the layer behind."""
 
 
 def _int8(codes: npt.NDArray[np.int64]) -> Int8Array:

@@ -106,7 +106,12 @@ def real_function(node: ir.Node) -> Callable[[Real], Real]:
 
 def natural_grid(node: ir.Node) -> Grid | None:
     """Return the grid a function's range fixes, if any."""
-    fixed = {"Sigmoid": tables.UNIT_GRID, "Softmax": tables.UNIT_GRID, "Tanh": tables.TANH_GRID}
+    fixed = {
+        "Sigmoid": tables.UNIT_GRID,
+        "Sign": tables.SIGN_GRID,
+        "Softmax": tables.UNIT_GRID,
+        "Tanh": tables.TANH_GRID,
+    }
     return Grid(*fixed[node.op_type]) if node.op_type in fixed else None
 
 

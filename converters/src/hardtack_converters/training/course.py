@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hardtack_converters.training.augment import cross_entropy, mixed, moved, picture_axes
 from hardtack_converters.training.average import Average
+from hardtack_converters.training.binary import insert_signs
 from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
@@ -36,7 +37,8 @@ AHEAD = 2.0
 LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
 then, and a model that has seen the samples held out before has forgotten them. From then on, too,
-what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate."""
+what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate;
+and activations are rounded."""
 SETTLED = 0.15
 """Of the rate, from then on."""
 GROWING = 0.94
@@ -67,8 +69,12 @@ class Course:
         self.options, self.sizer = options, sizer
         self.teachers: Teachers | None = None
         self.soft: Tensor | None = None
+        before = model.clone()
         self.axes = picture_axes(model)
-        self.module = GraphModule(model, share=options.share)
+        self.module = GraphModule(
+            model, share=options.share, binary=insert_signs(model, options.binary),
+            activations=options.activations,
+        )  # fmt: skip
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
@@ -80,14 +86,14 @@ class Course:
         self.epochs: list[Epoch] = []
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
-        self.pruning = self._pruning(model)
+        self.pruning = self._pruning(before)
         self.average = Average(self.module, options.average) if options.average else None
 
     def _pruning(self, model: ir.Model) -> Pruning | None:
         settings = self.options.prune
         if settings is None:
             return None
-        unpruned = self._error(GraphModule(model.clone(), exact=True))
+        unpruned = self._error(GraphModule(model, exact=True))
         return Pruning(self.module, settings, self.options.epochs, unpruned)
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -101,6 +107,7 @@ class Course:
         share = 0.0 if self.pruning is None else self.pruning.share_after(self.epochs)
         if self.pruning is not None:
             self.pruning.zero(share)
+        self.module.rounds = self.options.activations and len(self.epochs) >= self._late
         if self._settles and len(self.epochs) == self._late:
             self.rate *= SETTLED
             for grid in self.module.all_grids():
@@ -205,10 +212,12 @@ class Course:
     def _error(self, module: GraphModule) -> float:
         x, y = self.judges
         wrong = 0
+        module.eval()
         with torch.no_grad():
             for at in range(0, len(x), JUDGED_AT_ONCE):
                 some = slice(at, at + JUDGED_AT_ONCE)
                 wrong += int((module.logits(x[some]).argmax(-1) != y[some]).sum())
+        module.train()
         return wrong / max(1, len(x))
 
     def outcome(self) -> Trained:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from hardtack_converters import query
-from hardtack_converters.compress.layers import chosen_layers, is_depthwise
+from hardtack_converters.compress.layers import chosen_layers, is_depthwise, layer_name
 from hardtack_converters.compress.settings import Share
+from hardtack_converters.training.activations import Activation, coded_values
+from hardtack_converters.training.binary import Binary, is_binary, out_axis_of
 from hardtack_converters.training.codebook import Codebook
 from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.operators import OPERATIONS
@@ -26,26 +28,37 @@ _ADDITIVE = frozenset({"Add", "Sub", "Mul"})
 class GraphModule(nn.Module):
     """Runs the nodes of a graph with torch.
 
-    Constant operands are parameters: the weights of Conv, Gemm and MatMul behind a `Grid`, all
-    other float constants as they are.
+    Constant operands are parameters: the weights of Conv, Gemm and MatMul behind a `Grid`, or as
+    `Binary` ones, all other float constants as they are.
 
     Args:
         model: A float model that `passes.prepare` has seen; `write_back` changes it.
         exact: Leave the weights off any grid: for a teacher.
         share: Which layers have few values, which are learnt, and how many.
+        binary: Names of layers whose weights become binary; those that are binary stay so.
+        activations: Learn the ranges of activations, and round those while `rounds` is set.
 
     Raises:
         ModelImportError: HT228, a node that has no torch counterpart here.
         ConfigError: HT110, a name in `share.layers` matches nothing.
     """
 
-    def __init__(self, model: ir.Model, *, exact: bool = False, share: Share | None = None) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        *,
+        exact: bool = False,
+        share: Share | None = None,
+        binary: Collection[str] = (),
+        activations: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.grids = nn.ModuleDict()
         self.others = nn.ParameterDict()
         self._names: dict[ir.Value, str] = {}
         self._exact, self._shared_bits = exact, _shared_bits(model, share)
+        self._binary = binary
         if len(model.graph.inputs) != 1 or len(model.graph.outputs) != 1:
             raise untrainable("model", "it has several inputs or outputs")
         for node in model.graph:
@@ -53,6 +66,11 @@ class GraphModule(nn.Module):
                 raise untrainable(query.label(node), "it has no counterpart in torch")
             for index, value in enumerate(node.inputs):
                 self._adopt(node, index, value)
+        self.rounds = False
+        self.activations = nn.ModuleDict()
+        self._coded = coded_values(model) if activations else {}
+        for name, fixed in self._coded.values():
+            self.activations[name] = Activation(fixed)
 
     def _adopt(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
         numbers = query.constant(value)
@@ -66,10 +84,16 @@ class GraphModule(nn.Module):
         self._names[value] = name
         tensor = torch.from_numpy(numbers.copy())
         if node.op_type in WEIGHTED and index == 1 and not self._exact:
-            bits = self._shared_bits.get(node)
-            self.grids[name] = Grid(tensor) if bits is None else Codebook(tensor, bits)
+            self.grids[name] = self._weights(node, tensor)
         else:
             self.others[name] = nn.Parameter(tensor)
+
+    def _weights(self, node: ir.Node, tensor: Tensor) -> Grid | Binary | Codebook:
+        """Return weights as they are to be learnt."""
+        axis, bits = out_axis_of(node), self._shared_bits.get(node)
+        if layer_name(node) in self._binary or is_binary(tensor.numpy(), axis):
+            return Binary(tensor, axis)
+        return Grid(tensor) if bits is None else Codebook(tensor, bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output for a batch.
@@ -89,11 +113,20 @@ class GraphModule(nn.Module):
         return self._run(x)[value]
 
     def _run(self, x: Tensor) -> dict[ir.Value, Tensor]:
-        values: dict[ir.Value, Tensor] = {self.model.graph.inputs[0]: x}
+        source = self.model.graph.inputs[0]
+        values: dict[ir.Value, Tensor] = {source: self._rounded(source, x)}
         for node in self.model.graph:
             given = [self._operand(value, values) for value in node.inputs]
-            values[node.outputs[0]] = OPERATIONS[node.op_type](node, given)
+            made = OPERATIONS[node.op_type](node, given)
+            values[node.outputs[0]] = self._rounded(node.outputs[0], made)
         return values
+
+    def _rounded(self, value: ir.Value, x: Tensor) -> Tensor:
+        if value not in self._coded:
+            return x
+        activation = self.activations[self._coded[value][0]]
+        assert isinstance(activation, Activation)
+        return activation(x, rounds=self.rounds)
 
     def _operand(self, value: ir.Value | None, values: dict[ir.Value, Tensor]) -> Any:
         if value is None:
@@ -106,11 +139,11 @@ class GraphModule(nn.Module):
         return self.grids[name]() if name in self.grids else self.others[name]
 
     def all_grids(self) -> list[Grid | Codebook]:
-        """Return the grids of all weights."""
+        """Return the grids of all weights but binary ones."""
         return [grid for grid in self.grids.values() if isinstance(grid, Grid | Codebook)]
 
     def grid_of(self, node: ir.Node) -> Grid | None:
-        """Return the grid of a node's weights, if they are on one."""
+        """Return the grid of a node's weights, if they are on one and not binary."""
         value = query.input_at(node, 1)
         name = self._names.get(value) if value is not None else None
         grid = self.grids[name] if name is not None and name in self.grids else None

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from hardtack_converters import query
 from hardtack_converters.lower.window import Window, window_of
+from hardtack_converters.training.binary import sign
 
 Operation = Callable[[ir.Node, Sequence[Any]], Tensor]
 """Runs a node on its operands: activations [batch, ...] and constants; None where one is absent."""
@@ -118,6 +119,7 @@ OPERATIONS: dict[str, Operation] = {
     "Relu": lambda _, given: functional.relu(given[0]),
     "Reshape": _reshape,
     "Sigmoid": lambda _, given: torch.sigmoid(given[0]),
+    "Sign": lambda _, given: sign(given[0]),
     "Softmax": lambda node, given: torch.softmax(given[0], query.int_attribute(node, "axis", -1)),
     "Squeeze": _reshape,
     "Sub": lambda _, given: given[0] - given[1],

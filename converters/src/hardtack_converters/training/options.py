@@ -43,6 +43,8 @@ class TrainOptions:
         prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
             that may cost.
         share: Layers of few values, which are learnt. What is zero stays zero; not with `prune`.
+        binary: Names of layers, or patterns, whose weights and inputs become binary.
+        activations: Round activations to int8 in the last epochs.
     """
 
     epochs: int = 20
@@ -64,6 +66,8 @@ class TrainOptions:
     seed: int = 0
     prune: Prune | None = None
     share: Share | None = None
+    binary: tuple[str, ...] = ()
+    activations: bool = False
 
 
 @dataclass(frozen=True, slots=True)

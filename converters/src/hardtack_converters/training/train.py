@@ -51,6 +51,7 @@ def train(
         progress: Told after every epoch.
 
     Raises:
+        ConfigError: HT110, `binary` names no layer, or one that cannot be.
         ModelImportError: HT225, no epoch kept the limit, or the loss was never a number; HT226,
             the checkpoint is of another training; HT227, samples and classes that no training
             can use; HT228, a model that cannot be trained.

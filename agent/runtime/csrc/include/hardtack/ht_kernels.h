@@ -61,6 +61,9 @@ ht_conv_2d_kernel ht_conv_2d_sparse_s8;
 /* The same, weights being coded as packed. */
 ht_conv_2d_kernel ht_conv_2d_packed_s8;
 
+/* The same, faster where they are two of one magnitude, and the inputs of one or 0. */
+ht_conv_2d_kernel ht_conv_2d_xnor_s8;
+
 /* The same of windows of one tap without padding, the pixels of an image one high: a
  * fully_connected; weights being coded as sparse-columns. */
 ht_conv_2d_kernel ht_fully_connected_columns_s8;

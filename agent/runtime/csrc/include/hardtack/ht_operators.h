@@ -32,6 +32,7 @@ extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
  * HT_SPARSE on; NULL for codings that no model has. */
 extern const ht_in_place_entry ht_in_place_sparse;
 extern const ht_in_place_entry ht_in_place_packed;
+extern const ht_in_place_entry ht_in_place_xnor; /* of packed ones too, and binary inputs */
 extern const ht_in_place_entry ht_in_place_sparse_columns;
 
 extern const ht_in_place_entry *const ht_in_place[HT_IN_PLACE_END - HT_SPARSE];
