@@ -113,7 +113,7 @@ ht_status ht_golden_replay(ht_model *model, const ht_golden *golden, uint32_t in
             }
             (void)ht_run_op(model, i);
             (void)ht_op_output(model, i, &port);
-            crc = ht_crc32(0, port.codes, (size_t)port.elements);
+            crc = ht_crc32(0, port.codes, (size_t)port.elements * (size_t)port.code_size);
         } else {
             crc = crc_of_outputs(model);
         }

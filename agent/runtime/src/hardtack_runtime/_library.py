@@ -19,11 +19,12 @@ _SIZE = ctypes.c_size_t
 
 
 class Port(ctypes.Structure):
-    """`ht_port`: an int8 tensor in the arena; real = scale * (code - zero)."""
+    """`ht_port`: a tensor in the arena; real = scale * (code - zero)."""
 
     _fields_ = (
         ("codes", _POINTER),
         ("elements", ctypes.c_int32),
+        ("code_size", ctypes.c_int32),
         ("dims", ctypes.c_int32 * 4),
         ("scale", ctypes.c_float),
         ("zero", ctypes.c_int32),

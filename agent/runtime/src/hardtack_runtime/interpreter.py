@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -122,8 +122,8 @@ class Interpreter:
         _library.check(self._c.ht_run(self._model), "bundle")
         return [self._dequantized(info, codes) for info, codes in self._outputs]
 
-    def trace(self, *inputs: Int8Array) -> list[Int8Array]:
-        """Run operator by operator and return the output of each, int8 [N, H, W, C].
+    def trace(self, *inputs: Int8Array) -> list[npt.NDArray[Any]]:
+        """Run operator by operator and return the output of each, int8 or int16 [N, H, W, C].
 
         Raises:
             DeviceError: HT610, wrong number, type or size of inputs.
@@ -189,13 +189,16 @@ class Interpreter:
         function(self._model, *map(ctypes.byref, places))
         return [place.value for place in places]
 
-    def _port(self, function: ctypes._NamedFuncPointer, index: int) -> tuple[TensorInfo, Int8Array]:
+    def _port(
+        self, function: ctypes._NamedFuncPointer, index: int
+    ) -> tuple[TensorInfo, npt.NDArray[Any]]:
         """Return a port and its codes, a view of the arena."""
         port = _library.Port()
         self._check(function(self._model, index, ctypes.byref(port)))
         n, h, w, c = port.dims
         start = port.codes - self._arena.ctypes.data
-        codes = self._arena[start : start + port.elements].view(np.int8).reshape(n, h, w, c)
+        stored = self._arena[start : start + port.elements * port.code_size]
+        codes = stored.view(np.int16 if port.code_size == 2 else np.int8).reshape(n, h, w, c)
         return TensorInfo((n, h, w, c), port.scale, port.zero), codes
 
 

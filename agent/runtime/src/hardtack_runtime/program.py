@@ -18,20 +18,28 @@ class Tensor:
     Attributes:
         name: For people; not stored in the bundle.
         dims: N H W C; shorter shapes have 1 in front.
-        data: The constant, int8 or int32 of shape `dims`; None in the arena.
+        data: The constant, int8, int16 or int32 of shape `dims`; None in the arena.
         offset: Byte offset in the arena, a multiple of 16; 0 for constants.
+        wide: True for int16 codes in the arena.
     """
 
     name: str
     dims: Dims
     data: npt.NDArray[Any] | None = None
     offset: int = 0
+    wide: bool = False
 
     @property
     def elements(self) -> int:
         """Number of elements."""
         n, h, w, c = self.dims
         return n * h * w * c
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, unpacked."""
+        size = self.data.itemsize if self.data is not None else 2 if self.wide else 1
+        return self.elements * size
 
     @property
     def is_constant(self) -> bool:
@@ -290,15 +298,6 @@ class Lookup(Op):
     input: int
     table: int
     output: int
-
-
-OPS: dict[int, type[Op]] = {
-    op.opcode: op
-    for op in (
-        Conv2D, DepthwiseConv2D, FullyConnected, Add, Mul, Concat, Pad, MaxPool2D, AveragePool2D,
-        Mean, Transpose, Softmax, Lookup,
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

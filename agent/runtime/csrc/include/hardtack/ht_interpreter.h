@@ -35,12 +35,13 @@ typedef struct ht_model {
     uint32_t failed_opcode; /* and what it is */
 } ht_model;
 
-/* An int8 tensor as callers see it: real = scale * (code - zero). */
+/* A tensor as callers see it: real = scale * (code - zero). Inputs and outputs are int8. */
 typedef struct ht_port {
-    int8_t *codes;
+    int8_t *codes; /* an int16_t * where code_size is 2 */
     int32_t elements;
-    int32_t dims[4]; /* N H W C */
-    float scale;     /* 0 for tensors inside the program, whose scale the bundle does not keep */
+    int32_t code_size; /* bytes of a code */
+    int32_t dims[4];   /* N H W C */
+    float scale;       /* 0 for tensors inside the program, whose scale the bundle does not keep */
     int32_t zero;
 } ht_port;
 
