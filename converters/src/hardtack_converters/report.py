@@ -72,7 +72,7 @@ def _row(program: Program, op: Op, name: str) -> LayerRow:
     reads = [tensors[index] for index in reads_of(op)]
     output = tensors[written_by(op)]
     moving = [tensor for tensor in reads if not tensor.is_constant]
-    places = {(tensor.offset, tensor.elements) for tensor in (*moving, output)}
+    places = {(tensor.offset, tensor.nbytes) for tensor in (*moving, output)}
     return LayerRow(
         name,
         type(op).__name__,
@@ -80,7 +80,7 @@ def _row(program: Program, op: Op, name: str) -> LayerRow:
         output.dims,
         sum(_weight_bytes(tensors[i], i in op.planes()) for i in reads_of(op)),
         _macs(program, op, output.elements),
-        sum(elements for _, elements in places),
+        sum(size for _, size in places),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar, cast
 
 from hardtack_runtime.program import (
     Add,
@@ -128,6 +128,14 @@ _NARROW: tuple[type[Op], ...] = (
     Mean, Transpose, Softmax, Lookup, Rescale,
 )  # fmt: skip
 OPS: dict[int, type[Op]] = {op.opcode: op for op in (*_NARROW, *_TWINS)}
+
+
+Kind = TypeVar("Kind", bound=Op)
+
+
+def twin(kind: type[Kind], *, wide: bool) -> type[Kind]:
+    """Return the operator itself, or its twin of int16 codes, which is a kind of it."""
+    return cast("type[Kind]", WIDE[kind]) if wide else kind
 
 
 def is_wide(op: Op) -> bool:

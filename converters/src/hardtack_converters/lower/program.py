@@ -214,6 +214,7 @@ def _quantize(asm: Assembler, node: ir.Node) -> None:
         raise UnsupportedOpError("HT303", label(node), "what it quantises was not computed")
     grid = grid_of(node)
     if asm.activations[value].grid is UNKNOWN_GRID:
+        _refuse_wide(label(node), grid)
         _learn_grid(asm, value, grid)
     known = asm.activations[value]
     asm.activations[node.outputs[0]] = asm.on_grid(known, grid, f"{node.name}:requantize")
@@ -228,8 +229,22 @@ def _dequantize(asm: Assembler, node: ir.Node) -> None:
         raise UnsupportedOpError("HT303", label(node), "what it dequantises was not computed")
     grid = grid_of(node)
     if asm.activations[value].grid is UNKNOWN_GRID:
+        _refuse_wide(label(node), grid)
         _learn_grid(asm, value, grid)
     asm.activations[node.outputs[0]] = replace(asm.activations[value], grid=grid)
+
+
+def _refuse_wide(where: str, grid: Grid) -> None:
+    """Let inputs and outputs be int8 only.
+
+    Raises:
+        UnsupportedOpError: HT303.
+    """
+    if grid.wide:
+        raise UnsupportedOpError(
+            "HT303", where, "an input or output of the model in int16",
+            "quantise inputs and outputs to 8 bits",
+        )  # fmt: skip
 
 
 def _view(asm: Assembler, node: ir.Node) -> None:
@@ -260,6 +275,7 @@ def _add_output(asm: Assembler, value: ir.Value, problems: list[HardtackError]) 
     node = value.producer()
     if node is not None:
         try:
+            _refuse_wide(f"output {value.name}", known.grid)
             known = asm.row_major(known, node)
         except HardtackError as error:
             problems.append(error)
