@@ -43,6 +43,8 @@ class PassRow:
         summary: What it changed.
         bytes_before: Of the bundle it was given.
         bytes_after: Of the bundle it made.
+        arena_before: Bytes of the activations of the model it was given.
+        arena_after: Of the model it made.
         accuracy_before: Share of right answers in int8; None without [data] evaluate.
         accuracy_after: Likewise.
         seconds: That it took, with measuring.
@@ -53,6 +55,8 @@ class PassRow:
     summary: str
     bytes_before: int
     bytes_after: int
+    arena_before: int
+    arena_after: int
     accuracy_before: float | None
     accuracy_after: float | None
     seconds: float

@@ -211,6 +211,12 @@ class Outliers(AccuracyPass):
     """Weights of a layer that may reach beyond int8, at most."""
 
 
+class WideActivations(AccuracyPass):
+    """Keep the results of layers in 16 bits: int16 activations, int8 weights."""
+
+    pass_: Literal["wide_activations"] = Field(default="wide_activations", alias="pass")
+
+
 Compression = Annotated[
     Prune
     | Share
@@ -220,7 +226,8 @@ Compression = Annotated[
     | Equalise
     | BiasCorrection
     | Round
-    | Outliers,
+    | Outliers
+    | WideActivations,
     Field(discriminator="pass_"),
 ]
 """One [[compress]] table."""
