@@ -123,7 +123,8 @@ def manifest_for(program: p.Program) -> Manifest:
         tuple(
             PortSpec(
                 name=f"{kind}_{i}", shape=program.tensors[port.tensor].dims,
-                scale=port.scale, zero_point=port.zero_point,
+                dtype=program.tensors[port.tensor].code_type, scale=port.scale,
+                zero_point=port.zero_point,
             )
             for i, port in enumerate(group)
         )

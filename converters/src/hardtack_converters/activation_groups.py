@@ -35,6 +35,8 @@ WIDE_READERS = frozenset(
 
 WIDE = "hardtack.wide_activations"
 """Key, in the metadata of nodes, that says that their results are to be int16."""
+WITH_OUTPUTS = "with outputs"
+"""What it says where that holds for results that are the model's outputs, too."""
 
 
 def quantized_values(model: ir.Model) -> list[ir.Value]:
@@ -88,21 +90,25 @@ def reads_wide(node: ir.Node) -> bool:
     return node.op_type in WIDE_READERS or node.op_type in SAME_GRID
 
 
-def can_widen(group: Group) -> bool:
+def can_widen(group: Group, *, outputs: bool = False) -> bool:
     """Say whether values may be int16, and something could tell.
 
-    Inputs and outputs of the model are int8, and so is what a table gives. Where nothing but tables
-    reads the values, they are int8 without loss.
+    Inputs of the model are int8, and so is what a table gives. Where nothing but tables reads the
+    values, they are int8 without loss.
+
+    Args:
+        group: Values that share a grid.
+        outputs: Whether outputs of the model may be int16.
     """
     producers = [value.producer() for value in group]
     inner = all(node is not None and reads_wide(node) for node in producers)
     readers = {use.node.op_type for value in group for use in value.uses()}
     is_end = any(value.is_graph_output() for value in group)
-    return inner and not is_end and bool(readers & WIDE_READERS)
+    return inner and (outputs if is_end else bool(readers & WIDE_READERS))
 
 
 def is_wide(group: Group) -> bool:
     """Say whether values are to be int16."""
     makers = [value.producer() for value in group]
-    wanted = any(node is not None and WIDE in node.metadata_props for node in makers)
-    return wanted and can_widen(group)
+    said = {node.metadata_props[WIDE] for node in makers if node and WIDE in node.metadata_props}
+    return bool(said) and can_widen(group, outputs=WITH_OUTPUTS in said)

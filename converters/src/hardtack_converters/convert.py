@@ -31,8 +31,8 @@ from hardtack_converters.ranges import Range
 from hardtack_converters.report import LayerRow, PassRow, layer_rows
 from hardtack_converters.samples import Data, Samples, load_samples
 from hardtack_runtime.errors import HardtackError, ModelImportError
-from hardtack_runtime.manifest import Manifest, PortSpec, Provenance
-from hardtack_runtime.program import Port, Program
+from hardtack_runtime.manifest import Manifest, Provenance
+from hardtack_runtime.program import Program
 from hardtack_runtime.signing import SigningKey
 
 GOLDEN_SEEDS = (1, 2)
@@ -368,8 +368,8 @@ def _manifest(
         {
             "name": wanted.name,
             "version": wanted.version,
-            "inputs": _ports(lowered.input_names, lowered.input_shapes, program.inputs),
-            "outputs": _ports(lowered.output_names, lowered.output_shapes, program.outputs),
+            "inputs": lowered.input_specs,
+            "outputs": lowered.output_specs,
             "labels": wanted.labels,
             "task": wanted.task,
             "preprocessing": tuple(steps),
@@ -383,15 +383,6 @@ def _manifest(
                 calibration_sha256=samples.sha256 if samples else "",
             ),
         }
-    )
-
-
-def _ports(
-    names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], ports: tuple[Port, ...]
-) -> tuple[PortSpec, ...]:
-    return tuple(
-        PortSpec(name=name, shape=shape, scale=port.scale, zero_point=port.zero_point)
-        for name, shape, port in zip(names, shapes, ports, strict=True)
     )
 
 

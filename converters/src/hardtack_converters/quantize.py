@@ -124,15 +124,15 @@ def _quantize_value(
     graph: ir.Graph, value: ir.Value, grid: Grid, ranges: Mapping[str, Range]
 ) -> None:
     """Give a value its codes; of int16 ones those that have no kernel for them read int8."""
-    readers = [use.node for use in value.uses()]
+    readers, name = [use.node for use in value.uses()], str(value.name)
     real = _insert_pair(graph, value, grid)
     if grid.dtype == np.int16 and not all(map(reads_wide, readers)):
-        narrow = Grid(*affine_grid(ranges[str(value.name)]))
+        narrow = Grid(*affine_grid(ranges[name]))
         _insert_pair(graph, real, narrow, only=lambda node: not reads_wide(node))
 
 
 def _insert_pair(
-    graph: ir.Graph, value: ir.Value, grid: Grid, only: Callable[[ir.Node], bool] = lambda _: True
+    graph: ir.Graph, value: ir.Value, grid: Grid, only: Callable[[ir.Node], bool] | None = None
 ) -> ir.Value:
     """Put QuantizeLinear and DequantizeLinear between a value and its readers; return its real."""
     name = str(value.name)
@@ -144,11 +144,11 @@ def _insert_pair(
     real = dequantize.outputs[0]
     codes.name, codes.shape, codes.dtype = f"{name}_codes", value.shape, CODES[grid.dtype]
     real.name, real.shape, real.dtype = f"{name}_real", value.shape, ir.DataType.FLOAT
-    was_output = value.is_graph_output()
+    was_output = value.is_graph_output() and only is None
     readers = [
         (use.node, use.idx)
         for use in value.uses()
-        if use.node is not quantize_node and only(use.node)
+        if use.node is not quantize_node and (only is None or only(use.node))
     ]
     for reader, index in readers:
         reader.replace_input_with(index, real)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import zlib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 
 from hardtack_runtime import operators as w
 from hardtack_runtime import program as p
+from hardtack_runtime._library import opened
 from hardtack_runtime.bundle import pack, unpack
 from hardtack_runtime.errors import BundleError, HardtackError
+from hardtack_runtime.golden import record, seeded_inputs
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.operator_table import NAMES
 from hardtack_runtime.packing import Coding
@@ -150,11 +154,73 @@ def test_a_high_plane_is_refused_by_both_readers() -> None:
     refused_by_both(replace(program, tensors=planes, ops=(rescale, op)))
 
 
-def test_inputs_and_outputs_are_int8_for_both_readers() -> None:
+def test_inputs_are_int8_for_both_readers() -> None:
     program = one_layer(WEIGHTS)
     wide = program.ops[0].output  # type: ignore[attr-defined]
     refused_by_both(replace(program, inputs=(replace(program.inputs[0], tensor=wide),)))
-    refused_by_both(replace(program, outputs=(replace(program.outputs[0], tensor=wide),)))
+
+
+def wide_output(zero: int = 0) -> p.Program:
+    """Return a program of two outputs, of which the first is int16."""
+    program = one_layer(WEIGHTS)
+    wide = p.Port(program.ops[0].output, 0.25, zero)  # type: ignore[attr-defined]
+    return replace(program, outputs=(wide, *program.outputs))
+
+
+def test_an_output_of_int16_is_read_and_dequantised() -> None:
+    program = wide_output()
+    data = packed(program)
+    assert [port.dtype for port in unpack(data).manifest.outputs] == ["int16", "int8"]
+    device = Interpreter(data)
+    assert [info.dtype for info in device.outputs] == ["int16", "int8"]
+    codes = np.arange(500, dtype=np.int64).astype(np.int8)
+    first, second = device.run(codes)
+    assert (first.dtype.name, second.dtype.name) == ("int16", "int8")
+    wanted = np.maximum(256 * codes.astype(np.int64), -32767)
+    assert np.array_equal(first.ravel(), wanted)
+    real, _ = device.run_float((codes + 3.0) * 0.5)
+    assert np.array_equal(real.ravel(), np.float32(0.25) * wanted.astype(np.float32))
+
+
+def test_its_checksum_is_that_of_all_bytes() -> None:
+    program = wide_output()
+    vectors = record(Interpreter(packed(program)), seeds=(3,))
+    data = packed(program, golden=vectors)
+    assert replayed(data) == 0
+    outputs = Interpreter(data).run(*seeded_inputs(3, [500]))
+    assert vectors[0].final == zlib.crc32(b"".join(out.tobytes() for out in outputs))
+
+
+def replayed(data: bytes) -> int:
+    """Return what the C runtime's own replay of the first vector says."""
+    c = opened()
+    room = (ctypes.c_uint32 * (len(data) // 4)).from_buffer_copy(data)
+    model, golden = ctypes.create_string_buffer(c.ht_model_size()), (ctypes.c_uint64 * 16)()
+    arena, weights = (ctypes.c_uint64 * 4096)(), (ctypes.c_uint64 * 4096)()
+    assert c.ht_model_open(room, len(data), model) == 0
+    assert c.ht_weights_unpack(model, weights, 32768) == 0
+    assert c.ht_model_set_arena(model, arena, 32768) == 0
+    assert c.ht_golden_open(model, golden) == 0
+    return int(c.ht_golden_replay(model, golden, 0, None))
+
+
+def test_an_output_of_int16_has_no_zero_point_for_both_readers() -> None:
+    program = wide_output(zero=1)
+    manifest = manifest_for(program)
+    data = pack(program, manifest, key=None)
+    for read in (unpack, Interpreter):
+        with pytest.raises(BundleError) as caught:
+            read(data)
+        assert caught.value.code == "HT212"
+
+
+def test_a_contract_of_another_type_is_refused() -> None:
+    program = wide_output()
+    manifest = manifest_for(program)
+    wrong = tuple(port.model_copy(update={"dtype": "int8"}) for port in manifest.outputs)
+    data = pack(program, manifest.model_copy(update={"outputs": wrong}), key=None)
+    with pytest.raises(BundleError, match="names outputs"):
+        unpack(data)
 
 
 def test_a_tensor_of_int16_takes_two_bytes_of_the_arena() -> None:

@@ -2,7 +2,7 @@
 
 #include <float.h>
 
-#include "ht_operator.h"
+#include "ht_check.h"
 
 #define COUNTS_SIZE 4u
 #define MAX_PORTS 8
@@ -46,8 +46,8 @@ static ht_status check_ports(const ht_model *model) {
         const float scale = load_f32_le(port + 4);
         ht_tensor tensor;
         if (ht_bundle_tensor(&model->bundle, load16_le(port), &tensor) != HT_OK ||
-            tensor.place != HT_ARENA || tensor.dtype != HT_INT8 || zero < -128 || zero > 127 ||
-            !(scale > 0.0f && scale <= FLT_MAX)) {
+            tensor.place != HT_ARENA || (i < model->input_count && tensor.dtype != HT_INT8) ||
+            !ht_is_zero_point(zero, tensor.dtype) || !(scale > 0.0f && scale <= FLT_MAX)) {
             return HT_ERR_PROGRAM;
         }
     }

@@ -57,6 +57,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
         None,
         (_POINTER, ctypes.c_float, _I32, _POINTER, _I32),
     ),
+    "ht_dequantize_s16_f32": (None, (_POINTER, ctypes.c_float, _POINTER, _I32)),
     "ht_decoder_size": (_SIZE, ()),
     "ht_huffman_build": (_STATUS, (_POINTER, _SIZE, ctypes.c_uint8, _POINTER)),
     "ht_huffman_decode_dense": (_STATUS, (_POINTER, _POINTER, _SIZE, _POINTER, _SIZE)),

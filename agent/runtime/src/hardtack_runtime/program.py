@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
@@ -40,6 +40,11 @@ class Tensor:
         """Bytes of all elements, unpacked."""
         size = self.data.itemsize if self.data is not None else 2 if self.wide else 1
         return self.elements * size
+
+    @property
+    def code_type(self) -> Literal["int8", "int16"]:
+        """Type of the codes in the arena."""
+        return "int16" if self.wide else "int8"
 
     @property
     def is_constant(self) -> bool:

@@ -215,6 +215,8 @@ class WideActivations(AccuracyPass):
     """Keep the results of layers in 16 bits: int16 activations, int8 weights."""
 
     pass_: Literal["wide_activations"] = Field(default="wide_activations", alias="pass")
+    outputs: bool = False
+    """Give the model's outputs in int16, too; who reads codes must know that they are two bytes."""
 
 
 Compression = Annotated[

@@ -7,10 +7,11 @@ read int8 or int16 and write either. Sums stay within 32 bits, and the arithmeti
 so a layer takes about as long. Each sum is bounded by its own weights, sum |w| * 2^15 + |bias| <
 2^31; where a channel would break that, its weights get a coarser grid, and `convert` says so.
 
-It costs memory, two bytes for each element of the arena, and a few bytes of the bundle. Inputs and
-outputs of the model stay int8, and so does what a table computes (Sigmoid, Tanh and the like) and
-what only tables and Softmax read. Layers that read or write int16 have their weights unpacked:
-those used where they lie, and the second plane of `outliers`, have no kernel for it.
+It costs memory, two bytes for each element of the arena, and a few bytes of the bundle. Inputs of
+the model stay int8, and so do outputs unless `outputs` says otherwise, what a table computes
+(Sigmoid, Tanh and the like) and what only tables and Softmax read. Layers that read or write int16
+have their weights unpacked: those used where they lie, and the second plane of `outliers`, have no
+kernel for it.
 
 It pays where errors add up: many layers in a row, sums such as those of residual networks, means,
 and outputs that are numbers. It does not repair coarse weights; `round` and `outliers` do.
@@ -24,7 +25,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from hardtack_converters.activation_groups import WIDE, can_widen, groups_of, quantized_values
+from hardtack_converters.activation_groups import (
+    WIDE,
+    WITH_OUTPUTS,
+    can_widen,
+    groups_of,
+    quantized_values,
+)
 from hardtack_converters.compress.bench import Bench, Changed
 from hardtack_converters.compress.layers import layer_name, no_match
 from hardtack_converters.compress.layers import matches as named
@@ -48,7 +55,7 @@ def wide_activations(
     values = quantized_values(model)
     groups, known = groups_of(values), set(values)
     makers = {node: group for group in groups for value in group for node in _makers(value, known)}
-    wide = {id(group) for group in groups if can_widen(group)}
+    wide = {id(group) for group in groups if can_widen(group, outputs=settings.outputs)}
     chosen = _chosen(makers, settings.layers)
     for node in chosen:
         if settings.layers and id(makers[node]) not in wide:
@@ -58,7 +65,7 @@ def wide_activations(
             )  # fmt: skip
     changed = [node for node in chosen if id(makers[node]) in wide]
     for node in changed:
-        node.metadata_props[WIDE] = "1"
+        node.metadata_props[WIDE] = WITH_OUTPUTS if settings.outputs else "inside"
     results = {id(makers[node]) for node in changed}
     return Changed(len(results), f"{len(results)} of {len(groups)} activations in int16")
 

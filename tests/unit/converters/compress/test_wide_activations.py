@@ -160,6 +160,22 @@ def test_results_are_nearer_to_float_and_take_two_bytes_each() -> None:
     assert "activations in int16" in row.summary
 
 
+def test_outputs_may_be_int16_too() -> None:
+    samples = _images()
+    wide, all_wide = (
+        converted(logits_net(), WideActivations(outputs=outputs), samples=samples)
+        for outputs in (False, True)
+    )
+    (port,) = all_wide.manifest.outputs
+    assert (port.dtype, port.zero_point, wide.manifest.outputs[0].dtype) == ("int16", 0, "int8")
+    assert decibels(logits_net(), all_wide, samples) > decibels(logits_net(), wide, samples)
+    device = Interpreter(pack_model(all_wide, None))
+    for sample in samples[:10]:
+        wanted = ran_elsewhere(all_wide, sample)
+        near = np.abs(device.run_float(sample)[0].ravel() - wanted.ravel()).max()
+        assert near <= 2.01 * device.outputs[0].scale
+
+
 def test_the_float_model_stays_as_it_is() -> None:
     model = prepared(small_cnn())
     x = np.ones((1, 3, 12, 12), np.float32)
@@ -276,10 +292,10 @@ def test_layers_of_int16_have_no_second_plane() -> None:
     assert [bool(op.planes()) for op in made.program.ops] == [False, False, True]
 
 
-def foreign(zero: int = 0, output: type = np.int8) -> onnx.ModelProto:
+def foreign(zero: int = 0, source: type = np.int8, output: type = np.int8) -> onnx.ModelProto:
     """Return a QDQ graph whose activations another tool made int16."""
     constants: dict[str, Any] = {
-        "s": np.float32(0.03), "z": np.int8(3), "t": np.float32(0.0001), "zero": np.int16(zero),
+        "s": np.float32(0.03), "z": source(0), "t": np.float32(0.0001), "zero": np.int16(zero),
         "w": np.random.default_rng(1).integers(-127, 128, (4, 6)).astype(np.int8),
         "sw": np.float32(0.01), "last": output(0),
     }  # fmt: skip
@@ -293,12 +309,15 @@ def foreign(zero: int = 0, output: type = np.int8) -> onnx.ModelProto:
     return model_of(nodes, constants, {"x": [1, 6]}, {"y": 2}, opset=21)
 
 
-def test_int16_of_another_tool_is_taken() -> None:
-    made = convert(foreign().SerializeToString())
+@pytest.mark.parametrize("output", [np.int8, np.int16])
+def test_int16_of_another_tool_is_taken(output: type) -> None:
+    net = foreign(output=output)
+    made = convert(net.SerializeToString())
     device = Interpreter(pack_model(made, None))
+    assert device.outputs[0].dtype == np.dtype(output).name
     for seed in range(20):
         x = np.random.default_rng(seed).normal(size=(1, 6)).astype(np.float32)
-        wanted = run_onnx(foreign(), {"x": x})[0]
+        wanted = run_onnx(net, {"x": x})[0]
         assert np.abs(device.run_float(x)[0].ravel() - wanted.ravel()).max() <= 1.01 * 0.03
 
 
@@ -306,7 +325,7 @@ def test_int16_of_another_tool_is_taken() -> None:
     ("made", "said"),
     [
         pytest.param(foreign(zero=5), "zero point 5", id="not symmetric"),
-        pytest.param(foreign(output=np.int16), "in int16", id="an output of int16"),
+        pytest.param(foreign(source=np.int16), "in int16", id="an input of int16"),
     ],
 )
 def test_int16_that_has_no_kernel_is_refused(made: onnx.ModelProto, said: str) -> None:

@@ -187,5 +187,6 @@ HT_API void ht_quantize_f32_s8(const float *in, float scale, int32_t zero, int8_
 /* x = scale * (code - zero). */
 HT_API void ht_dequantize_s8_f32(const int8_t *in, float scale, int32_t zero, float *out,
                                  int32_t n);
+HT_API void ht_dequantize_s16_f32(const int16_t *in, float scale, float *out, int32_t n);
 
 #endif
