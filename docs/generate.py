@@ -27,7 +27,7 @@ from hardtack.cli.main import VERBS, cli
 from hardtack.config_errors import models_of
 from hardtack_converters.compress.run import PASSES
 from hardtack_converters.compress.settings import Pass
-from hardtack_runtime.program import OPS
+from hardtack_runtime.operators import OPS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

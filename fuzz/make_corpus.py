@@ -16,6 +16,7 @@ from tests.golden.make import (
     manifest_for,
     packed_bundle,
     split_bundle,
+    wide_bundle,
 )
 
 
@@ -30,6 +31,7 @@ def bundles() -> dict[str, bytes]:
         "every_op": golden_bundle(),
         "smallest": golden_bundle(smallest=True),
         "split": split_bundle(),
+        "wide": wide_bundle(),
         "sparse": golden_bundle(coding=Coding.SPARSE),
         "packed": packed_bundle(),
         "no_golden": pack(whole, manifest_for(whole), key=None),

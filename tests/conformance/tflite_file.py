@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
+TYPES = {
+    np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class FileTensor:
         zero_point: Of all channels.
         data: Its values when constant.
         axis: The quantised dimension of per-channel scales.
+        dtype: Of its values when it is not constant.
     """
 
     shape: tuple[int, ...]
@@ -30,6 +35,7 @@ class FileTensor:
     zero_point: int = 0
     data: npt.NDArray[Any] | None = None
     axis: int = 0
+    dtype: type = np.int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ def _add(graph: Any, buffers: list[Any], tensor: FileTensor, index: int) -> int:
     made = schema.TensorT()
     made.name = f"tensor_{index}".encode()
     made.shape = list(tensor.shape)
-    made.type = TYPES[tensor.data.dtype if tensor.data is not None else np.dtype(np.int8)]
+    made.type = TYPES[tensor.data.dtype if tensor.data is not None else np.dtype(tensor.dtype)]
     made.buffer = 0
     if tensor.data is not None:
         made.buffer = len(buffers)

@@ -7,6 +7,7 @@ channels, windows beside the image, more taps than are gathered at a time, few o
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from hardtack_runtime import program as p
 from hardtack_runtime.bundle import pack
 from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
+from hardtack_runtime.operators import WIDE
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.usage import skipped_codes
 from tests.digit_bundles import KEY
@@ -29,8 +31,9 @@ CODES = ((-128, 128), (127, 128), (-128, -127))
 class KernelBuilder(Builder):
     """Adds operators with random fields."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, room: int = ROOM) -> None:
         super().__init__(seed)
+        self.room = room  # codes of an operator's input
         self.source = self.at(0, 1, 1, 1, ROOM)
         self.arena = 2 * ROOM
 
@@ -95,12 +98,12 @@ class KernelBuilder(Builder):
         h, w = self.pick(1, 9), self.pick(1, 9)
         reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         pads = [self.pick(0, min(r, 4)) for r in reach]
-        c = self.pick(1, min(70, ROOM // (h * w)))
+        c = self.pick(1, min(70, self.room // (h * w)))
         out = [
             max(1, self.pick(1, 1 + (n + pad - 1) // s))
             for n, pad, s in zip((h, w), pads, stride, strict=True)
         ]
-        most = max(1, min(70, ROOM // (out[0] * out[1])))
+        most = max(1, min(70, self.room // (out[0] * out[1])))
         if depthwise:
             n_out = c * self.pick(1, max(1, min(3, most // c)))
             c = n_out if n_out % c else c
@@ -121,7 +124,8 @@ class KernelBuilder(Builder):
 
     def dense(self) -> None:
         """Add fully_connected."""
-        rows, n_in, n_out = self.pick(1, 5), self.pick(1, 700), self.pick(1, 40)
+        rows = self.pick(1, 5)
+        n_in, n_out = self.pick(1, min(700, self.room // rows)), self.pick(1, 40)
         self.ops.append(
             p.FullyConnected(self.at(0, 1, 1, rows, n_in), self.codes(n_out, n_in),
                              *self.stage(n_out, n_in), self.at(ROOM, 1, 1, rows, n_out),
@@ -144,7 +148,8 @@ class KernelBuilder(Builder):
 
     def pool(self) -> None:
         """Add max_pool_2d or average_pool_2d."""
-        h, w, c = self.pick(1, 8), self.pick(1, 8), self.pick(1, 60)
+        h, w = self.pick(1, 8), self.pick(1, 8)
+        c = self.pick(1, min(60, self.room // (h * w)))
         kernel = [self.pick(1, n) for n in (h, w)]
         out = [n - k + 1 for n, k in zip((h, w), kernel, strict=True)]
         kind = p.MaxPool2D if self.pick(0, 1) else p.AveragePool2D
@@ -168,7 +173,8 @@ class KernelBuilder(Builder):
 
     def reduction(self) -> None:
         """Add mean and softmax."""
-        outer, count, inner = self.pick(1, 3), self.pick(1, 30), self.pick(1, 40)
+        outer, count = self.pick(1, 3), self.pick(1, 30)
+        inner = self.pick(1, min(40, self.room // (outer * count)))
         self.ops.append(
             p.Mean(self.at(0, 1, outer, count, inner), self.at(ROOM, 1, outer, 1, inner), outer,
                    count, inner, self.pick(-128, 127), Q30, -self.pick(1, 6), self.pick(-9, 9))
@@ -177,6 +183,70 @@ class KernelBuilder(Builder):
         shape = (1, 1, rows, depth)
         self.ops.append(p.Softmax(self.at(0, *shape), self.at(ROOM, *shape), rows, depth,
                                   self.pick(Q30, 2**31 - 1), self.pick(18, 22), -248))  # fmt: skip
+
+    def widen(self) -> None:
+        """Let operators read and write int16 where they did int8; some layers one of them only."""
+        self.tensors = [
+            t if t.is_constant or i == self.source
+            else replace(t, wide=True, offset=t.offset * 2 if t.offset < ROOM else t.offset)
+            for i, t in enumerate(self.tensors)
+        ]  # fmt: skip
+        self.ops = [self._widened(op) for op in self.ops if type(op) in WIDE]
+
+    def _widened(self, op: p.Op) -> p.Op:
+        kind = WIDE[type(op)]
+        fields = {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
+        reads8 = isinstance(op, p.Conv2D | p.FullyConnected) and self.pick(0, 4) == 0
+        reads8 = reads8 and not isinstance(op, p.DepthwiseConv2D)
+        writes8 = isinstance(op, p.Conv2D | p.FullyConnected) and not reads8 and self.pick(0, 3) < 1
+        if reads8:
+            fields["input"] = self._copy(fields["input"], wide=False)
+        elif isinstance(op, p.Conv2D | p.FullyConnected):
+            self._bound(op)
+        if writes8:
+            fields["output"] = self._copy(fields["output"], wide=False)
+        kept = {"in_zero"} if reads8 else set()
+        kept |= {"out_zero", "act_min", "act_max"} if writes8 else set()
+        for name in fields.keys() - kept:
+            if name.endswith("zero"):
+                fields[name] = 0
+            elif name in ("act_min", "act_max"):
+                fields[name] = max(-32767, fields[name] * 257)
+        if isinstance(op, p.Add):
+            fields |= {"left_shift": 15, "out_shift": op.out_shift + 5}
+        if isinstance(op, p.Mul):
+            fields["shift"] = op.shift - 8
+        return kind(**fields)
+
+    def _copy(self, index: int, *, wide: bool) -> int:
+        self.tensors.append(replace(self.tensors[index], wide=wide))
+        return len(self.tensors) - 1
+
+    def _bound(self, op: p.Conv2D | p.FullyConnected) -> None:
+        """Make weights small enough for sums of int16."""
+        tensor = self.tensors[op.weights]
+        assert tensor.data is not None
+        axes: tuple[int, ...] = (3,) if isinstance(op, p.FullyConnected) else (1, 2, 3)
+        axes = (0, 1, 2) if isinstance(op, p.DepthwiseConv2D) else axes
+        sums = np.abs(tensor.data.astype(np.int64)).sum(axis=axes, keepdims=True)
+        factor = np.minimum(1, 65000 / np.maximum(sums, 1))
+        data = np.trunc(tensor.data * factor).astype(np.int8)
+        self.tensors[op.weights] = replace(tensor, data=data)
+
+
+def wide_program(seed: int, rounds: int) -> p.Program:
+    """Return random operators of int16 codes, which read the bytes of the input in pairs."""
+    b = KernelBuilder(seed, ROOM // 2)
+    for _ in range(rounds):
+        for _ in range(2):
+            b.convolution(depthwise=False)
+            b.convolution(depthwise=True)
+            b.dense()
+            b.pool()
+            b.elementwise()
+        b.reduction()
+    b.widen()
+    return b.program(b.source, b.at(ROOM, 1, 1, 1, 16))
 
 
 def split_program(seed: int, share: float) -> p.Program:
@@ -227,10 +297,14 @@ def kernel_bundle(seed: int, rounds: int, weights: str = "unpacked") -> tuple[by
     """Return a bundle of random operators with vectors of random and of extreme inputs.
 
     Weights are `unpacked`, or where they can be `sparse`, `packed` or `split` into two planes;
-    `xnor` are packed binary ones, which some of the inputs suit.
+    `xnor` are packed binary ones, which some of the inputs suit. Or activations are `wide`.
     """
     sparse = weights == "sparse"
-    program = kernel_program(seed, rounds, 0.4 if sparse else 1.0, 0.1 if weights == "split" else 0)
+    program = (
+        wide_program(seed, rounds)
+        if weights == "wide"
+        else kernel_program(seed, rounds, 0.4 if sparse else 1.0, 0.1 if weights == "split" else 0)
+    )
     coding = {"sparse": Coding.SPARSE, "packed": Coding.PACKED, "xnor": Coding.PACKED}.get(weights)
     if weights == "packed":
         program = few_values(program)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardtack_runtime import operators as w
 from hardtack_runtime import program as p
 from hardtack_runtime.bundle import PAYLOAD_OFFSET, pack
 from hardtack_runtime.manifest import Manifest, PortSpec
@@ -35,10 +36,10 @@ class Builder:
         self.ops: list[p.Op] = []
         self.arena = 0
 
-    def place(self, *dims: int) -> int:
+    def place(self, *dims: int, wide: bool = False) -> int:
         """Add an arena tensor."""
-        self.tensors.append(p.Tensor("", dims, None, self.arena))  # type: ignore[arg-type]
-        self.arena += -(-int(np.prod(dims)) // 16) * 16
+        self.tensors.append(p.Tensor("", dims, None, self.arena, wide))  # type: ignore[arg-type]
+        self.arena += -(-self.tensors[-1].nbytes // 16) * 16
         return len(self.tensors) - 1
 
     def constant(self, data: np.ndarray) -> int:
@@ -122,7 +123,8 @@ def manifest_for(program: p.Program) -> Manifest:
         tuple(
             PortSpec(
                 name=f"{kind}_{i}", shape=program.tensors[port.tensor].dims,
-                scale=port.scale, zero_point=port.zero_point,
+                dtype=program.tensors[port.tensor].code_type, scale=port.scale,
+                zero_point=port.zero_point,
             )
             for i, port in enumerate(group)
         )
@@ -270,6 +272,62 @@ def split_bundle() -> bytes:
     )  # fmt: skip
 
 
+def wide_program() -> p.Program:
+    """Return a program with every operator of int16 codes."""
+    b = Builder(13)
+    x = b.place(1, 6, 6, 4)
+    conv = b.place(1, 6, 6, 8, wide=True)
+    b.ops.append(w.Conv2DS16(x, b.weights(8, 3, 3, 4), *b.requantise(8), conv,
+                             1, 1, 1, 1, 1, 1, -3, 0, -32767, 32767))  # fmt: skip
+    depth = b.place(1, 6, 6, 8, wide=True)
+    b.ops.append(w.DepthwiseConv2DS16(conv, b.weights(1, 3, 3, 8), *b.requantise(8), depth,
+                                      1, 1, 1, 1, 1, 1, 0, 0, -30000, 31000))  # fmt: skip
+    point = b.place(1, 6, 6, 8, wide=True)
+    b.ops.append(w.Conv2DS16(depth, b.weights(8, 1, 1, 8), *b.requantise(8), point,
+                             1, 1, 1, 1, 0, 0, 0, 0, 0, 32767))  # fmt: skip
+    added = b.place(1, 6, 6, 8, wide=True)
+    b.ops.append(w.AddS16(depth, point, added, 0, Q30, 0, 0, Q30 + 5, -1, 15, 0, Q30, -13,
+                          -32767, 32767, -1))  # fmt: skip
+    offsets = b.constant(b.rng.integers(-32767, 32768, (1, 1, 1, 8)).astype(np.int16))
+    product = b.place(1, 6, 6, 8, wide=True)
+    b.ops.append(w.MulS16(added, offsets, product, 0, 0, Q30, -14, 0, -32767, 32767))
+    both = b.place(1, 1, 36, 16, wide=True)
+    b.ops.append(w.ConcatS16(both, 36, (added, product)))
+    image = p.Tensor("", (1, 6, 6, 16), None, b.tensors[both].offset, wide=True)
+    b.tensors.append(image)
+    padded = b.place(1, 7, 8, 16, wide=True)
+    b.ops.append(w.PadS16(len(b.tensors) - 2, padded, 0, 1, 2, 0, -700))
+    top = b.place(1, 4, 4, 16, wide=True)
+    b.ops.append(w.MaxPool2DS16(padded, top, 2, 2, 2, 2, 1, 0, -32767, 32000))
+    mean = b.place(1, 4, 4, 16, wide=True)
+    b.ops.append(w.AveragePool2DS16(top, mean, 3, 3, 1, 1, 1, 1, -32767, 32767))
+    turned = b.place(1, 16, 4, 4, wide=True)
+    b.ops.append(w.TransposeS16(mean, turned, 0, 3, 1, 2))
+    reduced = b.place(1, 1, 1, 16, wide=True)
+    b.ops.append(w.MeanS16(turned, reduced, 16, 16, 1, 0, Q30, -3, 0))
+    dense = b.place(1, 1, 1, 24, wide=True)
+    b.ops.append(w.FullyConnectedS16(reduced, b.weights(24, 16), *b.requantise(24), dense,
+                                     0, -32767, 32767))  # fmt: skip
+    narrow = b.place(1, 1, 1, 24)
+    b.ops.append(w.Rescale(dense, narrow, 0, Q30, -7, 5, -128, 127))
+    widened = b.place(1, 1, 1, 24, wide=True)
+    b.ops.append(w.Rescale(narrow, widened, 5, Q30, 8, 0, -32767, 32767))
+    scores = b.place(1, 1, 1, 10)
+    b.ops.append(w.FullyConnectedS16(widened, b.weights(10, 24), *b.requantise(10), scores,
+                                     3, -128, 127))  # fmt: skip
+    return b.program(x, scores)
+
+
+def wide_bundle() -> bytes:
+    """Return its bundle, with vectors recorded by the C runtime."""
+    from hardtack_runtime.golden import record
+    from hardtack_runtime.interpreter import Interpreter
+
+    program = wide_program()
+    golden = record(Interpreter(pack(program, manifest_for(program), key=KEY)), seeds=(1, 2))
+    return pack(program, manifest_for(program), key=KEY, golden=golden)
+
+
 def bad_bundles(good: bytes) -> dict[str, tuple[bytes, str]]:
     """Return damaged bundles and the code of the error each must give."""
 
@@ -303,6 +361,7 @@ def main() -> None:
     (HERE / "good" / "every_op_packed.htb").write_bytes(packed_bundle())
     (HERE / "good" / "split.htb").write_bytes(split_bundle())
     (HERE / "good" / "xnor.htb").write_bytes(xnor_bundle())
+    (HERE / "good" / "wide.htb").write_bytes(wide_bundle())
     bad = bad_bundles(good)
     for name, (data, _) in bad.items():
         (HERE / "bad" / f"{name}.htb").write_bytes(data)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.quantize import quantized_values
+from hardtack_converters.activation_groups import quantized_values
 from hardtack_converters.ranges import Range
 from hardtack_converters.samples import Samples
 from hardtack_runtime.errors import ConfigError, ModelImportError

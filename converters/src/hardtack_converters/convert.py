@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.activation_groups import quantized_values
 from hardtack_converters.calibrate import Calibration, Method, calibrate
 from hardtack_converters.compress.bench import Bench, Measured
 from hardtack_converters.compress.run import compress
@@ -25,13 +26,13 @@ from hardtack_converters.passes.fold_normalisation import (
 )
 from hardtack_converters.passes.strip_softmax import strip_softmax
 from hardtack_converters.placing import InPlace, place_weights
-from hardtack_converters.quantize import quantize, quantized_values
+from hardtack_converters.quantize import coarser_layers, quantize
 from hardtack_converters.ranges import Range
 from hardtack_converters.report import LayerRow, PassRow, layer_rows
 from hardtack_converters.samples import Data, Samples, load_samples
 from hardtack_runtime.errors import HardtackError, ModelImportError
-from hardtack_runtime.manifest import Manifest, PortSpec, Provenance
-from hardtack_runtime.program import Port, Program
+from hardtack_runtime.manifest import Manifest, Provenance
+from hardtack_runtime.program import Program
 from hardtack_runtime.signing import SigningKey
 
 GOLDEN_SEEDS = (1, 2)
@@ -189,7 +190,8 @@ def _float_bench(job: _Job, graph: ir.Model) -> Bench:
     def measure(model: ir.Model, limit: int | None) -> Measured:
         found = built(model)
         bundle = wanted.pack(found) if wanted.pack else pack_model(found, None)
-        return Measured(len(bundle), wanted.judge and wanted.judge(found, bundle, limit))
+        right = wanted.judge and wanted.judge(found, bundle, limit)
+        return Measured(len(bundle), right, found.program.arena_size)
 
     def accuracy(model: ir.Model, limit: int) -> float | None:
         found = built(model)
@@ -204,7 +206,8 @@ def _float_bench(job: _Job, graph: ir.Model) -> Bench:
 def _quantized(job: _Job, model: ir.Model, calibration: Calibration, samples: Samples) -> Converted:
     made = quantize(model, calibration.ranges, per_channel=job.wanted.per_channel)
     lowered = lower(made, multiplier_bits=job.wanted.multiplier_bits)
-    return _converted(job, lowered, made, calibration, samples)
+    done = _converted(job, lowered, made, calibration, samples)
+    return replace(done, notices=(*done.notices, *coarser_layers(made)))
 
 
 def _converted(
@@ -366,8 +369,8 @@ def _manifest(
         {
             "name": wanted.name,
             "version": wanted.version,
-            "inputs": _ports(lowered.input_names, lowered.input_shapes, program.inputs),
-            "outputs": _ports(lowered.output_names, lowered.output_shapes, program.outputs),
+            "inputs": lowered.input_specs,
+            "outputs": lowered.output_specs,
             "labels": wanted.labels,
             "task": wanted.task,
             "preprocessing": tuple(steps),
@@ -381,15 +384,6 @@ def _manifest(
                 calibration_sha256=samples.sha256 if samples else "",
             ),
         }
-    )
-
-
-def _ports(
-    names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], ports: tuple[Port, ...]
-) -> tuple[PortSpec, ...]:
-    return tuple(
-        PortSpec(name=name, shape=shape, scale=port.scale, zero_point=port.zero_point)
-        for name, shape, port in zip(names, shapes, ports, strict=True)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from hardtack_runtime.operators import Rescale
 from hardtack_runtime.program import Add, Concat, Lookup, Mul, Op, Port, Program
 
 ALIGNMENT = 16
@@ -130,14 +131,15 @@ def _share_in_place(program: Program, roots: Sequence[int]) -> list[int]:
     owner = list(roots)
     lives = _lifetimes(program, owner)
     for index, op in enumerate(program.ops):
-        if not isinstance(op, (Lookup, Add, Mul)):
+        if not isinstance(op, (Lookup, Add, Mul, Rescale)):
             continue
         output = owner[written_by(op)]
         for read in reads_of(op):
             source = owner[read]
             if program.tensors[read].is_constant or source == output:
                 continue
-            equal = program.tensors[read].elements == program.tensors[written_by(op)].elements
+            equal = program.tensors[read].nbytes == program.tensors[written_by(op)].nbytes
+            equal = equal and program.tensors[read].wide == program.tensors[written_by(op)].wide
             if equal and lives[source].last == index:
                 owner = [source if o == output else o for o in owner]
                 lives = _lifetimes(program, owner)
@@ -164,7 +166,7 @@ def _lifetimes(program: Program, owner: Sequence[int]) -> dict[int, Buffer]:
     sizes: dict[int, int] = {}
     for index, tensor in enumerate(program.tensors):
         if owner[index] in first:
-            sizes[owner[index]] = max(sizes.get(owner[index], 0), _aligned(tensor.elements))
+            sizes[owner[index]] = max(sizes.get(owner[index], 0), _aligned(tensor.nbytes))
     return {name: Buffer(sizes[name], first[name], last[name]) for name in first}
 
 

@@ -6,15 +6,26 @@ channel. Biases: int32 of width input scale * weight scale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.activation_groups import (
+    FIXED,
+    SAME_GRID,
+    WIDE,
+    Group,
+    groups_of,
+    is_wide,
+    quantized_values,
+    reads_wide,
+)
 from hardtack_converters.compress.outliers import share_of
-from hardtack_converters.lower.tables import SIGN_GRID
 from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
@@ -22,52 +33,33 @@ from hardtack_converters.ranges import (
     channel_steps,
     grid_step,
     outlier_scale,
+    scale_within_sums,
+    symmetric_grid,
     weight_codes,
     weight_scale,
     wide_codes,
+    wide_constant,
     widened_for_bias,
 )
 from hardtack_runtime.errors import ModelImportError
 
-Grid = tuple[float, int]
 
-FIXED: dict[str, Grid] = {
-    "Sigmoid": (1 / 256, -128),
-    "Sign": SIGN_GRID,
-    "Softmax": (1 / 256, -128),
-    "Tanh": (1 / 128, 0),
-}
-"""Grids that the function's range gives, as TFLite fixes them but for Sign."""
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Scale and zero point of an activation, and the type of its codes."""
 
-CLAMPING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "MatMul", "Mul", "Sub"})
-"""Operators whose kernel clamps its result: a Relu or Clip behind costs nothing."""
+    scale: float
+    zero_point: int
+    dtype: type[np.int8 | np.int16] = np.int8
 
-SAME_GRID = frozenset(
-    {"AveragePool", "Concat", "Flatten", "MaxPool", "Pad", "Reshape", "Squeeze", "Transpose",
-     "Unsqueeze"}
-)  # fmt: skip
-"""Operators that only move or compare codes: result and inputs share one grid."""
+
+COARSER = "hardtack.coarser"
+"""Key, in the metadata of a quantised layer: how many channels have coarser weights for sums."""
+INT16_OPSET = 21
+"""Of ONNX: the first whose QuantizeLinear gives int16."""
+CODES = {np.int8: ir.DataType.INT8, np.int16: ir.DataType.INT16}
 
 CONSTANT_OPERANDS = frozenset({"Add", "Mul", "Sub"})
-
-
-def quantized_values(model: ir.Model) -> list[ir.Value]:
-    """Return the activations that get codes: all but those inside a fused operator."""
-    values = [value for value in model.graph.inputs if value.dtype == ir.DataType.FLOAT]
-    for node in model.graph:
-        for output in node.outputs:
-            is_real = output.dtype in (None, ir.DataType.FLOAT)
-            is_read = bool(output.uses()) or output.is_graph_output()
-            if is_real and is_read and not _is_inside(node, output):
-                values.append(output)
-    return values
-
-
-def _is_inside(node: ir.Node, value: ir.Value) -> bool:
-    reader = query.only_reader(value)
-    if reader is None or node.op_type not in CLAMPING:
-        return False
-    return query.clip_bounds(reader) is not None
 
 
 def quantize(model: ir.Model, ranges: Mapping[str, Range], *, per_channel: bool = True) -> ir.Model:
@@ -91,47 +83,27 @@ def quantize(model: ir.Model, ranges: Mapping[str, Range], *, per_channel: bool 
         if node.op_type in ("Conv", "Gemm", "MatMul"):
             _quantize_weights(made.graph, node, grids, per_channel=per_channel)
         elif node.op_type in CONSTANT_OPERANDS:
-            _quantize_constants(made.graph, node)
+            _quantize_constants(made.graph, node, grids)
     for value in values:
-        _insert_pair(made.graph, value, grids[value])
+        _quantize_value(made.graph, value, grids[value], ranges)
+    if any(grid.dtype == np.int16 for grid in grids.values()):
+        made.graph.opset_imports[""] = max(made.graph.opset_imports[""], INT16_OPSET)
     drop_unused(made)
     return made
 
 
 def _grids(values: list[ir.Value], ranges: Mapping[str, Range]) -> dict[ir.Value, Grid]:
     """Return the grid of each value; values that share one get the union of their ranges."""
-    leader: dict[ir.Value, ir.Value] = {value: value for value in values}
-
-    def find(value: ir.Value) -> ir.Value:
-        while leader[value] is not value:
-            value = leader[value]
-        return value
-
-    for value in values:
-        for other in _sharers(value):
-            if other in leader:
-                leader[find(value)] = find(other)
-    groups: dict[ir.Value, list[ir.Value]] = {}
-    for value in values:
-        groups.setdefault(find(value), []).append(value)
-    return {value: grid for group in groups.values() for value, grid in _group_grid(group, ranges)}
+    return {
+        value: grid for group in groups_of(values) for value, grid in _group_grid(group, ranges)
+    }
 
 
-def _sharers(value: ir.Value) -> list[ir.Value]:
-    node = value.producer()
-    if node is None or node.op_type not in SAME_GRID:
-        return []
-    sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    return [source for source in sources if source is not None]
-
-
-def _group_grid(
-    group: list[ir.Value], ranges: Mapping[str, Range]
-) -> Iterable[tuple[ir.Value, Grid]]:
+def _group_grid(group: Group, ranges: Mapping[str, Range]) -> Iterable[tuple[ir.Value, Grid]]:
     producers = [value.producer() for value in group]
     kinds = {node.op_type if node else "" for node in producers} - SAME_GRID
     if len(kinds) == 1 and (fixed := FIXED.get(next(iter(kinds)))) is not None:
-        return [(value, fixed) for value in group]
+        return [(value, Grid(*fixed)) for value in group]
     whole: Range | None = None
     for value in group:
         found = ranges.get(str(value.name))
@@ -141,23 +113,43 @@ def _group_grid(
                 "calibrate with samples of the model's inputs",
             )  # fmt: skip
         whole = found if whole is None else whole.joined(found)
-    grid = affine_grid(whole or Range(0, 0))
+    whole = whole or Range(0, 0)
+    if is_wide(group):
+        return [(value, Grid(*symmetric_grid(whole), np.int16)) for value in group]
+    grid = Grid(*affine_grid(whole))
     return [(value, grid) for value in group]
 
 
-def _insert_pair(graph: ir.Graph, value: ir.Value, grid: Grid) -> None:
-    """Put QuantizeLinear and DequantizeLinear between a value and all its readers."""
+def _quantize_value(
+    graph: ir.Graph, value: ir.Value, grid: Grid, ranges: Mapping[str, Range]
+) -> None:
+    """Give a value its codes; of int16 ones those that have no kernel for them read int8."""
+    readers, name = [use.node for use in value.uses()], str(value.name)
+    real = _insert_pair(graph, value, grid)
+    if grid.dtype == np.int16 and not all(map(reads_wide, readers)):
+        narrow = Grid(*affine_grid(ranges[name]))
+        _insert_pair(graph, real, narrow, only=lambda node: not reads_wide(node))
+
+
+def _insert_pair(
+    graph: ir.Graph, value: ir.Value, grid: Grid, only: Callable[[ir.Node], bool] | None = None
+) -> ir.Value:
+    """Put QuantizeLinear and DequantizeLinear between a value and its readers; return its real."""
     name = str(value.name)
-    scale = query.set_constant(graph, f"{name}_scale", np.asarray(np.float32(grid[0])))
-    zero = query.set_constant(graph, f"{name}_zero_point", np.asarray(np.int8(grid[1])))
+    scale = query.set_constant(graph, f"{name}_scale", np.asarray(np.float32(grid.scale)))
+    zero = query.set_constant(graph, f"{name}_zero_point", np.asarray(grid.dtype(grid.zero_point)))
     quantize_node = ir.node("QuantizeLinear", [value, scale, zero], name=f"{name}_quantize")
     codes = quantize_node.outputs[0]
     dequantize = ir.node("DequantizeLinear", [codes, scale, zero], name=f"{name}_dequantize")
     real = dequantize.outputs[0]
-    codes.name, codes.shape, codes.dtype = f"{name}_codes", value.shape, ir.DataType.INT8
+    codes.name, codes.shape, codes.dtype = f"{name}_codes", value.shape, CODES[grid.dtype]
     real.name, real.shape, real.dtype = f"{name}_real", value.shape, ir.DataType.FLOAT
-    was_output = value.is_graph_output()
-    readers = [(use.node, use.idx) for use in value.uses() if use.node is not quantize_node]
+    was_output = value.is_graph_output() and only is None
+    readers = [
+        (use.node, use.idx)
+        for use in value.uses()
+        if use.node is not quantize_node and (only is None or only(use.node))
+    ]
     for reader, index in readers:
         reader.replace_input_with(index, real)
     if was_output:
@@ -170,6 +162,7 @@ def _insert_pair(graph: ir.Graph, value: ir.Value, grid: Grid) -> None:
         graph.insert_before(graph[0], [quantize_node, dequantize])
     else:
         graph.insert_after(producer, [quantize_node, dequantize])
+    return real
 
 
 def _quantize_weights(
@@ -185,22 +178,62 @@ def _quantize_weights(
     real = weights.astype(np.float32)
     _refuse_unreal(node, real)
     scale, used = _weight_scale(real, axis if per_channel else None)
-    share = share_of(node) if used is not None else 0.0
+    share = share_of(node) if used is not None and not _touches_wide(node, grids) else 0.0
     if share > 0:
         scale = outlier_scale(real, axis, share)
-    input_scale = grids[source][0]
+    input_scale = grids[source].scale
     bias = query.constant(query.input_at(node, 2))
     name = node.name or str(node.outputs[0].name)
     if bias is not None:
         _refuse_unreal(node, bias)
         flat = np.broadcast_to(bias.astype(np.float64).ravel(), (weights.shape[axis],))
         scale = widened_for_bias(scale, flat, input_scale)
+    if grids[source].dtype == np.int16:
+        scale = _within_sums(
+            node, (real, scale, used), axis, None if bias is None else flat / input_scale
+        )
+    used = axis if scale.size > 1 else used
+    if bias is not None:
         width = (np.float32(input_scale) * scale).astype(np.float32)
         codes = np.rint(flat / width.astype(np.float64)).astype(np.int32)
         node.replace_input_with(2, _dequantized(graph, node, f"{name}_bias", codes, width, 0))
     wide = wide_codes(real, scale, axis) if share > 0 else None
     coded = wide if wide is not None else weight_codes(real, scale, used)
     node.replace_input_with(1, _dequantized(graph, node, f"{name}_weights", coded, scale, axis))
+
+
+def _touches_wide(node: ir.Node, grids: Mapping[ir.Value, Grid]) -> bool:
+    """Say whether it reads or may write int16: two planes of weights have no kernel for it."""
+    source = node.inputs[0]
+    if source is None:
+        return False
+    return WIDE in node.metadata_props or (source in grids and grids[source].dtype == np.int16)
+
+
+def _within_sums(
+    node: ir.Node,
+    weights: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int | None],
+    axis: int,
+    bias: npt.NDArray[np.float64] | None,
+) -> npt.NDArray[np.float32]:
+    """Return weight scales at which sums of int16 stay within int32, and note what that took."""
+    real, scale, used = weights
+    if used is None:
+        scale = np.broadcast_to(scale, real.shape[axis]).astype(np.float32)
+    wide = scale_within_sums(real, scale, axis, bias)
+    coarser = int((wide > scale).sum())
+    if coarser:
+        node.metadata_props[COARSER] = f"{coarser} of {len(scale)}"
+    return wide if coarser or used is not None else wide[:1]
+
+
+def coarser_layers(model: ir.Model) -> tuple[str, ...]:
+    """Say of each layer of a quantised model whose weights had to be coarser how many channels."""
+    return tuple(
+        f"{query.label(node)}: {node.metadata_props[COARSER]} channels have coarser weights, "
+        "for sums of int16 to stay within 32 bits"
+        for node in model.graph if COARSER in node.metadata_props
+    )  # fmt: skip
 
 
 def _weight_scale(
@@ -225,15 +258,22 @@ def _refuse_unreal(node: ir.Node, numbers: npt.NDArray[np.floating]) -> None:
         )  # fmt: skip
 
 
-def _quantize_constants(graph: ir.Graph, node: ir.Node) -> None:
+def _quantize_constants(graph: ir.Graph, node: ir.Node, grids: Mapping[ir.Value, Grid]) -> None:
     """Replace a constant operand of Add, Sub or Mul by symmetric codes, one scale for all."""
+    wide = _touches_wide(node, grids) or any(
+        value is not None and value in grids and grids[value].dtype == np.int16
+        for value in node.inputs
+    )
     for index, value in enumerate(node.inputs):
         real = query.constant(value)
         if real is None or real.dtype.kind != "f":
             continue
         _refuse_unreal(node, real)
-        scale = weight_scale(real.astype(np.float32), None)
-        codes = weight_codes(real.astype(np.float32), scale, None)
+        exact = real.astype(np.float32)
+        scale = weight_scale(exact, None)
+        codes: npt.NDArray[np.int8 | np.int16] = weight_codes(exact, scale, None)
+        if wide:
+            scale, codes = wide_constant(exact)
         name = f"{node.name or node.outputs[0].name}_constant"
         node.replace_input_with(index, _dequantized(graph, node, name, codes, scale, 0))
 
@@ -242,7 +282,7 @@ def _dequantized(
     graph: ir.Graph,
     before: ir.Node,
     name: str,
-    codes: npt.NDArray[np.int8] | npt.NDArray[np.int32],
+    codes: npt.NDArray[Any],
     scale: npt.NDArray[np.float32],
     axis: int,
 ) -> ir.Value:

@@ -55,6 +55,50 @@ def affine_grid(values: Range) -> tuple[float, int]:
     return scale, zero
 
 
+_MOST_SUMMED = (1 << 31) - 4096
+"""Of a sum of int16: less than what fits by what float32 scales may round a bias by."""
+LARGEST_WIDE = 32767
+"""Largest code of int16 activations; the least is as far from 0."""
+
+
+def symmetric_grid(values: Range) -> tuple[float, int]:
+    """Return scale and zero point that lay a range on -32767..32767, 0 being 0 exactly."""
+    scale = float(np.float32(max(abs(values.low), abs(values.high)) / LARGEST_WIDE))
+    return (1.0, 0) if scale < SMALLEST_SCALE else (scale, 0)
+
+
+def wide_constant(real: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int16]]:
+    """Return the scale [1] and the int16 codes of a constant operand."""
+    peak = float(np.abs(real).max(initial=0))
+    scale, _ = symmetric_grid(Range(-peak, peak))
+    codes = np.rint(real.astype(np.float64) / scale).clip(-LARGEST_WIDE, LARGEST_WIDE)
+    return np.array([scale], np.float32), codes.astype(np.int16)
+
+
+def scale_within_sums(
+    weights: FloatArray, scale: FloatArray, axis: int, bias: npt.NDArray[np.float64] | None
+) -> FloatArray:
+    """Return scales at which sum |w| * 2^15 + |bias| < 2^31, coarser ones where that takes it.
+
+    Args:
+        weights: float32, finite.
+        scale: float32 [size of axis], of the weights.
+        axis: Of the output channels.
+        bias: float64 [size of axis], over the scale of the input; None for 0.
+    """
+    found = scale.astype(np.float32)
+    for _ in range(100):
+        codes = np.moveaxis(weight_codes(weights, found, axis), axis, 0).reshape(len(found), -1)
+        sums = np.abs(codes.astype(np.int64)).sum(axis=1) << 15
+        if bias is not None:
+            sums += np.abs(np.rint(bias / found)).astype(np.int64)
+        over = sums / _MOST_SUMMED
+        if (over <= 1).all():
+            break
+        found = np.where(over > 1, found * np.maximum(over, 1.0001), found).astype(np.float32)
+    return found
+
+
 def weight_scale(weights: FloatArray, axis: int | None) -> FloatArray:
     """Return the symmetric scales of a weight: peak / 127.
 

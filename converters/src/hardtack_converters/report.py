@@ -43,6 +43,8 @@ class PassRow:
         summary: What it changed.
         bytes_before: Of the bundle it was given.
         bytes_after: Of the bundle it made.
+        arena_before: Bytes of the activations of the model it was given.
+        arena_after: Of the model it made.
         accuracy_before: Share of right answers in int8; None without [data] evaluate.
         accuracy_after: Likewise.
         seconds: That it took, with measuring.
@@ -53,6 +55,8 @@ class PassRow:
     summary: str
     bytes_before: int
     bytes_after: int
+    arena_before: int
+    arena_after: int
     accuracy_before: float | None
     accuracy_after: float | None
     seconds: float
@@ -72,7 +76,7 @@ def _row(program: Program, op: Op, name: str) -> LayerRow:
     reads = [tensors[index] for index in reads_of(op)]
     output = tensors[written_by(op)]
     moving = [tensor for tensor in reads if not tensor.is_constant]
-    places = {(tensor.offset, tensor.elements) for tensor in (*moving, output)}
+    places = {(tensor.offset, tensor.nbytes) for tensor in (*moving, output)}
     return LayerRow(
         name,
         type(op).__name__,
@@ -80,7 +84,7 @@ def _row(program: Program, op: Op, name: str) -> LayerRow:
         output.dims,
         sum(_weight_bytes(tensors[i], i in op.planes()) for i in reads_of(op)),
         _macs(program, op, output.elements),
-        sum(elements for _, elements in places),
+        sum(size for _, size in places),
     )
 
 

@@ -110,7 +110,7 @@ def layers(model: Model) -> tuple[Layer, ...]:
         own = [index for index in dict.fromkeys(op.tensors()) if index in stored]
         raw = sum(_bytes(program.tensors[index].data) for index in own)
         outputs = [t for t in op.tensors() if program.tensors[t].data is None]
-        largest = max((program.tensors[t].elements for t in outputs), default=0)
+        largest = max((program.tensors[t].nbytes for t in outputs), default=0)
         size = sum(stored.pop(index) for index in own)
         found.append(Layer(name, type(op).__name__, size, raw, largest))
     return tuple(found)

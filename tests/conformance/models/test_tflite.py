@@ -79,6 +79,19 @@ def test_unsupported_model_is_refused_by_name(name: str, operator: str) -> None:
     assert caught.value.code in {"HT208", "HT301", "HT302"}
 
 
+def test_16x8_is_refused_for_its_sums_have_64_bits() -> None:
+    """Its arithmetic is another one than ours of int16 (SPEC section 2.2)."""
+    from hardtack_runtime.errors import ModelImportError
+    from tests.conformance.tflite_file import FileTensor, SingleOp, write
+
+    wide = FileTensor((1, 4), (0.01,), dtype=np.int16)
+    weights = FileTensor((3, 4), (0.02,), data=np.ones((3, 4), np.int8))
+    out = FileTensor((1, 3), (0.01,), dtype=np.int16)
+    with pytest.raises(ModelImportError, match="values of type int16") as caught:
+        convert(write(SingleOp("FULLY_CONNECTED", (wide, weights, None), out)))
+    assert caught.value.code == "HT208"
+
+
 @pytest.mark.parametrize("picture", ["person", "no_person"])
 @pytest.mark.parametrize(
     ("name", "channels"),

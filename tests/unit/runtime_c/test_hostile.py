@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from hardtack_runtime.packing import Coding
-from tests.golden.make import ctx_bundle, golden_bundle, packed_bundle, split_bundle
+from tests.golden.make import (
+    ctx_bundle,
+    golden_bundle,
+    packed_bundle,
+    split_bundle,
+    wide_bundle,
+)
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 
@@ -26,6 +32,7 @@ def sparse_bundle() -> bytes:
         ("7", sparse_bundle, "4000"),
         ("7", packed_bundle, "4000"),
         ("7", split_bundle, "4000"),
+        ("7", wide_bundle, "4000"),
     ],
 )
 def test_every_damage_ends_with_a_status(

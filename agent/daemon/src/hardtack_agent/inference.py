@@ -41,7 +41,7 @@ def require_ports(contract: Contract, interpreter: Interpreter) -> None:
         BundleError: HT212, it has other inputs or outputs.
     """
     inputs, outputs = (
-        [math.prod(info.shape) for info in infos]
+        [(math.prod(info.shape), info.dtype) for info in infos]
         for infos in (interpreter.inputs, interpreter.outputs)
     )
     contract.manifest.require_ports(inputs, outputs)

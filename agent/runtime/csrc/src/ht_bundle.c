@@ -33,7 +33,11 @@ static uint32_t round_up(uint32_t value, uint32_t multiple) {
 }
 
 static uint32_t element_size(const ht_tensor *tensor) {
-    return tensor->dtype == HT_INT32 ? 4 : 1;
+    return tensor->dtype == HT_INT32 ? 4 : tensor->dtype == HT_INT16 ? 2 : 1;
+}
+
+uint32_t ht_tensor_bytes(const ht_tensor *tensor) {
+    return (uint32_t)tensor->elements * element_size(tensor);
 }
 
 int ht_is_in_place(const ht_tensor *tensor) {
@@ -49,7 +53,7 @@ int32_t ht_tensor_rows(const ht_tensor *tensor) {
 }
 
 uint32_t ht_unpacked_bytes(const ht_tensor *tensor) {
-    return round_up((uint32_t)tensor->elements * element_size(tensor), 16);
+    return round_up(ht_tensor_bytes(tensor), 16);
 }
 
 static int is_word_letter(uint8_t byte) {
@@ -198,7 +202,7 @@ static ht_status read_dims(const uint8_t **next, uint32_t layout, ht_tensor *ten
 /* Find the stored bytes of a constant: those that are not raw have their length in front. Raw ones
  * are used where they lie, by the word. */
 static ht_status read_stored(const ht_span *data, uint32_t layout, ht_tensor *tensor) {
-    tensor->stored_size = (uint32_t)tensor->elements * element_size(tensor);
+    tensor->stored_size = ht_tensor_bytes(tensor);
     if (tensor->offset > data->size) {
         return HT_ERR_TENSOR;
     }
@@ -241,8 +245,8 @@ static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *
 }
 
 static int arena_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {
-    const uint32_t size = (uint32_t)tensor->elements;
-    return tensor->dtype == HT_INT8 && tensor->table == 0 && tensor->gap_table == 0 &&
+    const uint32_t size = ht_tensor_bytes(tensor);
+    return tensor->dtype != HT_INT32 && tensor->table == 0 && tensor->gap_table == 0 &&
            tensor->offset % 16 == 0 && tensor->offset <= bundle->arena_size &&
            size <= bundle->arena_size - tensor->offset;
 }
@@ -287,8 +291,8 @@ static ht_status check_tensors(ht_bundle *bundle) {
     uint64_t unpacked = 0;
     for (uint32_t i = 0; i < bundle->tensor_count; i++) {
         ht_tensor tensor;
-        if (read_entry(bundle, i, &tensor) != HT_OK ||
-            (tensor.dtype != HT_INT8 && tensor.dtype != HT_INT32)) {
+        if (read_entry(bundle, i, &tensor) != HT_OK || tensor.dtype < HT_INT8 ||
+            tensor.dtype > HT_INT16) {
             return HT_ERR_TENSOR;
         }
         const int sound = tensor.place == HT_ARENA ? arena_entry_is_sound(bundle, &tensor)

@@ -7,9 +7,9 @@ static int tensor_of(const ht_bundle *bundle, const ht_operator *op, uint32_t fi
     return ht_bundle_tensor(bundle, (uint32_t)ht_field(op, field), tensor) == HT_OK;
 }
 
-int ht_is_activation(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
+int ht_is_activation(const ht_bundle *bundle, const ht_operator *op, uint32_t field, unsigned types,
                      ht_tensor *tensor) {
-    return tensor_of(bundle, op, field, tensor) && tensor->dtype == HT_INT8 &&
+    return tensor_of(bundle, op, field, tensor) && (types >> tensor->dtype & 1u) != 0 &&
            !ht_is_in_place(tensor);
 }
 
@@ -25,25 +25,26 @@ int ht_is_constant(const ht_bundle *bundle, const ht_operator *op, uint32_t fiel
            tensor->place == HT_CONSTANT && !ht_is_in_place(tensor);
 }
 
-int ht_is_output(const ht_bundle *bundle, const ht_operator *op, uint32_t field,
+int ht_is_output(const ht_bundle *bundle, const ht_operator *op, uint32_t field, unsigned types,
                  ht_tensor *tensor) {
-    return tensor_of(bundle, op, field, tensor) && tensor->place == HT_ARENA;
+    return tensor_of(bundle, op, field, tensor) && (types >> tensor->dtype & 1u) != 0 &&
+           tensor->place == HT_ARENA;
 }
 
 int ht_overlap(const ht_tensor *a, const ht_tensor *b) {
-    const uint32_t a_end = a->offset + (uint32_t)a->elements;
-    const uint32_t b_end = b->offset + (uint32_t)b->elements;
+    const uint32_t a_end = a->offset + ht_tensor_bytes(a);
+    const uint32_t b_end = b->offset + ht_tensor_bytes(b);
     return a->place == HT_ARENA && b->place == HT_ARENA && a->offset < b_end && b->offset < a_end;
 }
 
 int ht_same_place(const ht_tensor *a, const ht_tensor *b) {
-    return a->offset == b->offset && a->elements == b->elements;
+    return a->offset == b->offset && a->elements == b->elements && a->dtype == b->dtype;
 }
 
 int ht_is_unary(const ht_bundle *bundle, const ht_operator *op, uint32_t count, uint32_t output,
-                ht_tensor *in, ht_tensor *out) {
-    return op->count == count && ht_is_activation(bundle, op, 0, in) &&
-           ht_is_output(bundle, op, output, out) && !ht_overlap(in, out);
+                unsigned types, ht_tensor *in, ht_tensor *out) {
+    return op->count == count && ht_is_activation(bundle, op, 0, types, in) &&
+           ht_is_output(bundle, op, output, types, out) && !ht_overlap(in, out);
 }
 
 /* ---- Windows */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "ht_expand.h"
+#include "ht_finish.h"
 #include "ht_sparse.h"
 #include "ht_vector.h"
 
@@ -73,7 +74,8 @@ HT_INLINE void sum_group(const job *j, const block *b, const place *places, int3
             }
         }
         for (int32_t p = 0; p < pixels; p++) {
-            ht_finish_s8(b->stage, acc + p * HT_LANES, first, lanes, out + p * b->n_out + first);
+            FINISH(b->stage, acc + p * HT_LANES, first, lanes,
+                   OUT_AT(b->stage, out, p * b->n_out + first));
         }
     }
 }
@@ -94,7 +96,7 @@ HT_INLINE void convolve(const job *j, const block *b, ht_dims out_dims, int8_t *
             places[HT_PIXELS - 1].channel = g * j->group_c;
             sum_group(j, b, places, pixels, g * per_group, (g + 1) * per_group, out);
         }
-        out += pixels * out_dims.c;
+        out = OUT_AT(b->stage, out, pixels * out_dims.c);
     }
 }
 

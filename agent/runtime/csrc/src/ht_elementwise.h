@@ -5,6 +5,6 @@
 #include "ht_check.h"
 
 /* Each operand's dim is the output's, or 1 and repeated; it may lie exactly under the output. */
-ht_status ht_elementwise_check(const ht_bundle *bundle, const ht_operator *op);
+ht_status ht_elementwise_check(const ht_bundle *bundle, const ht_operator *op, unsigned types);
 
 #endif

@@ -2,6 +2,7 @@
  *
  * A kernel defines before it includes this, in the form that it multiplies:
  *
+ * CODE        the type of the codes, int8_t if it is not said
  * TAP         the type of a tap
  * COPY_TAPS   codes to taps at..at + n of a window
  * FILL_TAPS   the same from one code */
@@ -10,9 +11,13 @@
 
 #include "ht_vector.h"
 
+#ifndef CODE
+#define CODE int8_t
+#endif
+
 /* Everything that stays the same from one output pixel to the next. */
 typedef struct job {
-    const int8_t *in;
+    const CODE *in;
     const ht_window *window;
     ht_dims in_dims;
     int32_t group_c; /* input channels of a group */
@@ -25,7 +30,7 @@ typedef struct place {
 } place;
 
 /* Taps first..first + n of one row of a window; outside the image they are in_zero. */
-HT_INLINE void gather_row(const job *j, const int8_t *row, int32_t x, int32_t first, int32_t n,
+HT_INLINE void gather_row(const job *j, const CODE *row, int32_t x, int32_t first, int32_t n,
                           TAP *taps, int32_t at) {
     const int32_t c = j->group_c;
     const int32_t step = j->window->dilation_w;
@@ -56,7 +61,7 @@ HT_INLINE void gather(const job *j, place from, int32_t first, int32_t n, TAP *t
     for (int32_t at = 0; at < n; iy += j->window->dilation_h, skip = 0) {
         const int32_t run = row_taps - skip < n - at ? row_taps - skip : n - at;
         if (iy >= 0 && iy < j->in_dims.h) {
-            const int8_t *row = j->in + iy * j->in_dims.w * j->in_dims.c + from.channel;
+            const CODE *row = j->in + iy * j->in_dims.w * j->in_dims.c + from.channel;
             gather_row(j, row, from.x, skip, run, taps, at);
         } else {
             FILL_TAPS(taps, at, j->in_zero, run);

@@ -86,7 +86,7 @@ static uint32_t crc_of_outputs(const ht_model *model) {
     for (uint32_t i = 0; i < model->output_count; i++) {
         ht_port port;
         (void)ht_output(model, i, &port);
-        crc = ht_crc32(crc, port.codes, (size_t)port.elements);
+        crc = ht_crc32(crc, port.codes, ht_port_bytes(&port));
     }
     return crc;
 }
@@ -113,7 +113,7 @@ ht_status ht_golden_replay(ht_model *model, const ht_golden *golden, uint32_t in
             }
             (void)ht_run_op(model, i);
             (void)ht_op_output(model, i, &port);
-            crc = ht_crc32(0, port.codes, (size_t)port.elements);
+            crc = ht_crc32(0, port.codes, ht_port_bytes(&port));
         } else {
             crc = crc_of_outputs(model);
         }

@@ -2,7 +2,7 @@
 
 #include <float.h>
 
-#include "ht_operator.h"
+#include "ht_check.h"
 
 #define COUNTS_SIZE 4u
 #define MAX_PORTS 8
@@ -46,8 +46,8 @@ static ht_status check_ports(const ht_model *model) {
         const float scale = load_f32_le(port + 4);
         ht_tensor tensor;
         if (ht_bundle_tensor(&model->bundle, load16_le(port), &tensor) != HT_OK ||
-            tensor.place != HT_ARENA || zero < -128 || zero > 127 ||
-            !(scale > 0.0f && scale <= FLT_MAX)) {
+            tensor.place != HT_ARENA || (i < model->input_count && tensor.dtype != HT_INT8) ||
+            !ht_is_zero_point(zero, tensor.dtype) || !(scale > 0.0f && scale <= FLT_MAX)) {
             return HT_ERR_PROGRAM;
         }
     }
@@ -137,6 +137,7 @@ static ht_status fill_port(const ht_model *model, uint32_t tensor_index, ht_port
     if (status == HT_OK) {
         port->codes = model->arena + tensor.offset;
         port->elements = tensor.elements;
+        port->code_size = ht_code_size(&tensor);
         memcpy(port->dims, tensor.dims, sizeof port->dims);
         port->scale = 0.0f;
         port->zero = 0;

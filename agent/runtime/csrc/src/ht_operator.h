@@ -45,6 +45,11 @@ struct ht_split_entry {
 
 int32_t ht_field(const ht_operator *op, uint32_t index);
 
+/* Bytes of an activation's code. */
+static inline int32_t ht_code_size(const ht_tensor *tensor) {
+    return tensor->dtype == HT_INT16 ? 2 : 1;
+}
+
 static inline ht_dims ht_dims_of(const ht_tensor *tensor) {
     const ht_dims dims = {tensor->dims[0], tensor->dims[1], tensor->dims[2], tensor->dims[3]};
     return dims;

@@ -1,32 +1,6 @@
-#include "ht_check.h"
-
-static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
-    ht_tensor out;
-    HT_REQUIRE(op->count >= 3 && ht_is_output(bundle, op, 0, &out));
-    const int32_t outer = ht_field(op, 1);
-    HT_REQUIRE(outer >= 1);
-    int64_t elements = 0;
-    for (uint32_t i = 2; i < op->count; i++) {
-        ht_tensor in;
-        HT_REQUIRE(ht_is_activation(bundle, op, i, &in));
-        HT_REQUIRE(in.elements % outer == 0 && !ht_overlap(&in, &out));
-        elements += in.elements;
-    }
-    HT_REQUIRE(elements == out.elements);
-    return HT_OK;
-}
-
-static void run(ht_model *model, const ht_operator *op) {
-    ht_tensor out_tensor;
-    int8_t *out = ht_operand_data(model, op, 0, &out_tensor);
-    const int32_t outer = ht_field(op, 1);
-    for (uint32_t i = 2; i < op->count; i++) {
-        ht_tensor in_tensor;
-        const int8_t *in = ht_operand_data(model, op, i, &in_tensor);
-        const int32_t n = in_tensor.elements / outer;
-        ht_concat_s8(in, outer, n, out, out_tensor.elements / outer);
-        out += n;
-    }
-}
+#define CODE int8_t
+#define CODES HT_CODES8
+#define KERNEL ht_concat_s8
+#include "ht_operator_concat.h"
 
 const ht_operator_entry ht_operator_concat = {check, NULL, run, HT_FROM_FIELD(2), 0};

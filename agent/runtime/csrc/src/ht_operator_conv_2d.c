@@ -5,12 +5,11 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     ht_tensor weights;
     ht_tensor out;
     HT_REQUIRE(op->count == HT_CONV_FIELDS || op->count == HT_CONV_FIELDS + 1);
-    const ht_status status = ht_conv_check(bundle, op, &in, &weights, &out);
+    const ht_status status = ht_conv_check(bundle, op, 0, &in, &weights, &out);
     if (status != HT_OK) {
         return status;
     }
-    HT_REQUIRE(in.dims[3] % weights.dims[3] == 0 && out.dims[3] == weights.dims[0]);
-    HT_REQUIRE(weights.dims[0] % (in.dims[3] / weights.dims[3]) == 0);
+    HT_REQUIRE(ht_conv_2d_fits(&in, &weights, &out));
     HT_REQUIRE(op->count == HT_CONV_FIELDS || in.dims[3] == weights.dims[3]);
     HT_REQUIRE(weights.coding != HT_SPARSE_COLUMNS);
     return ht_check_kernel(bundle, op, HT_CONV_FIELDS, &weights, out.dims[3]);

@@ -5,13 +5,11 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     ht_tensor weights;
     ht_tensor out;
     HT_REQUIRE(op->count == HT_CONV_FIELDS);
-    const ht_status status = ht_conv_check(bundle, op, &in, &weights, &out);
+    const ht_status status = ht_conv_check(bundle, op, 0, &in, &weights, &out);
     if (status != HT_OK) {
         return status;
     }
-    HT_REQUIRE(!ht_is_in_place(&weights));
-    HT_REQUIRE(weights.dims[0] == 1 && out.dims[3] == weights.dims[3]);
-    HT_REQUIRE(out.dims[3] % in.dims[3] == 0);
+    HT_REQUIRE(ht_depthwise_fits(&in, &weights, &out));
     return HT_OK;
 }
 

@@ -1,19 +1,11 @@
 #include "ht_weighted.h"
 
 static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
-    ht_tensor in;
     ht_tensor weights;
-    ht_tensor out;
     HT_REQUIRE(op->count == HT_DENSE_FIELDS || op->count == HT_DENSE_FIELDS + 1);
-    HT_REQUIRE(ht_is_unary(bundle, op, op->count, 5, &in, &out));
-    HT_REQUIRE(ht_is_weights(bundle, op, 1, &weights));
-    const int32_t n_out = weights.dims[2];
-    const int32_t n_in = weights.dims[3];
-    HT_REQUIRE(weights.elements == (int64_t)n_out * n_in && in.elements % n_in == 0);
-    HT_REQUIRE((int64_t)(in.elements / n_in) * n_out == out.elements);
-    HT_REQUIRE(ht_is_code(ht_field(op, 6)) && ht_is_clamp(ht_field(op, 7), ht_field(op, 8)));
-    const ht_status status = ht_check_kernel(bundle, op, HT_DENSE_FIELDS, &weights, n_out);
-    return status == HT_OK ? ht_weighted_check(bundle, op, n_out) : status;
+    const ht_status status = ht_dense_check(bundle, op, 0, &weights);
+    return status == HT_OK ? ht_check_kernel(bundle, op, HT_DENSE_FIELDS, &weights, weights.dims[2])
+                           : status;
 }
 
 /* Rows are the pixels of an image one high: a convolution of 1 x 1. */

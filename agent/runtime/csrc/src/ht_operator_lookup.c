@@ -4,9 +4,9 @@ static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     ht_tensor in;
     ht_tensor table;
     ht_tensor out;
-    HT_REQUIRE(op->count == 3 && ht_is_activation(bundle, op, 0, &in));
+    HT_REQUIRE(op->count == 3 && ht_is_activation(bundle, op, 0, HT_CODES8, &in));
     HT_REQUIRE(ht_is_constant(bundle, op, 1, HT_INT8, &table) && table.elements == 256);
-    HT_REQUIRE(ht_is_output(bundle, op, 2, &out) && in.elements == out.elements);
+    HT_REQUIRE(ht_is_output(bundle, op, 2, HT_CODES8, &out) && in.elements == out.elements);
     HT_REQUIRE(!ht_overlap(&in, &out) || ht_same_place(&in, &out));
     return HT_OK;
 }

@@ -3,7 +3,7 @@
 static ht_status check(const ht_bundle *bundle, const ht_operator *op) {
     ht_tensor in;
     ht_tensor out;
-    HT_REQUIRE(ht_is_unary(bundle, op, 7, 1, &in, &out));
+    HT_REQUIRE(ht_is_unary(bundle, op, 7, 1, HT_CODES8, &in, &out));
     const int32_t rows = ht_field(op, 2);
     const int32_t depth = ht_field(op, 3);
     const int32_t shift = ht_field(op, 5);

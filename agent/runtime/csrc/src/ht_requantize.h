@@ -51,9 +51,17 @@ static inline int32_t ht_requantize(int32_t x, int32_t multiplier, int32_t shift
 #endif
 }
 
-static inline int8_t ht_clamp_s8(int32_t x, int32_t low, int32_t high) {
+static inline int32_t ht_clamp(int32_t x, int32_t low, int32_t high) {
     const int32_t floored = x < low ? low : x;
-    return (int8_t)(floored > high ? high : floored);
+    return floored > high ? high : floored;
 }
+
+static inline int8_t ht_clamp_s8(int32_t x, int32_t low, int32_t high) {
+    return (int8_t)ht_clamp(x, low, high);
+}
+
+/* The bounds of codes by their type; those of int16 are symmetric. */
+#define HT_LEAST_CODE(type) (sizeof(type) == 1 ? -128 : -32767)
+#define HT_LARGEST_CODE(type) (sizeof(type) == 1 ? 127 : 32767)
 
 #endif

@@ -54,7 +54,7 @@
 #define HT_PIXELS 2 /* output pixels summed side by side */
 /* Output channels summed side by side: 128 bytes of stack for each pixel, or 256 where a window
  * takes half of what it takes elsewhere. */
-#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
+#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE) && !defined(HT_WIDE_TAPS)
 #define HT_LANES 64
 #else
 #define HT_LANES 32
@@ -77,7 +77,8 @@ HT_STATIC_ASSERT(a_window_is_whole_vectors, HT_WINDOW_TAPS > 0 && HT_WINDOW_TAPS
 void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t first, int32_t lanes,
                   int8_t *out);
 
-#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
+/* Taps of 16 bits have no vectors of Helium here. */
+#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE) && !defined(HT_WIDE_TAPS)
 #include "ht_vector_mve.h"
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' &&    \
     defined(__GNUC__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_UNALIGNED) &&              \

@@ -12,6 +12,7 @@ void ht_weighted_read(ht_model *model, const ht_operator *op, uint32_t first, ht
     data->stage.act_min = ht_field(op, first + 1);
     data->stage.act_max = ht_field(op, first + 2);
     data->out = ht_operand_data(model, op, 5, &data->out_tensor);
+    data->stage.out_size = ht_code_size(&data->out_tensor);
     const uint32_t high = first + 3;
     data->high = op->count > high ? ht_operand_data(model, op, high, &tensor) : NULL;
 }
@@ -49,6 +50,11 @@ ht_status ht_weighted_check_constants(ht_model *model, const ht_operator *op) {
         const int64_t size = bias[i] < 0 ? -(int64_t)bias[i] : bias[i];
         HT_REQUIRE(size + most <= INT32_MAX);
     }
+    return ht_check_scalings(model, op);
+}
+
+ht_status ht_check_scalings(ht_model *model, const ht_operator *op) {
+    ht_tensor tensor;
     const int32_t *mult = ht_operand_data(model, op, 3, &tensor);
     const int8_t *shift = ht_operand_data(model, op, 4, &tensor);
     for (int32_t i = 0; i < tensor.elements; i++) {
@@ -97,13 +103,47 @@ ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights) {
     return window;
 }
 
-ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,
+/* Input and output: of int8, or one of them at least of int16. */
+static int is_layer(const ht_bundle *bundle, const ht_operator *op, int is_wide, ht_tensor *in,
+                    ht_tensor *out) {
+    const unsigned types = is_wide ? HT_CODES8 | HT_CODES16 : HT_CODES8;
+    return ht_is_unary(bundle, op, op->count, 5, types, in, out) &&
+           (!is_wide || in->dtype == HT_INT16 || out->dtype == HT_INT16);
+}
+
+int ht_conv_2d_fits(const ht_tensor *in, const ht_tensor *weights, const ht_tensor *out) {
+    return in->dims[3] % weights->dims[3] == 0 && out->dims[3] == weights->dims[0] &&
+           weights->dims[0] % (in->dims[3] / weights->dims[3]) == 0;
+}
+
+int ht_depthwise_fits(const ht_tensor *in, const ht_tensor *weights, const ht_tensor *out) {
+    return !ht_is_in_place(weights) && weights->dims[0] == 1 && out->dims[3] == weights->dims[3] &&
+           out->dims[3] % in->dims[3] == 0;
+}
+
+ht_status ht_dense_check(const ht_bundle *bundle, const ht_operator *op, int is_wide,
+                         ht_tensor *weights) {
+    ht_tensor in;
+    ht_tensor out;
+    HT_REQUIRE(is_layer(bundle, op, is_wide, &in, &out));
+    HT_REQUIRE(ht_is_weights(bundle, op, 1, weights));
+    const int32_t n_out = weights->dims[2];
+    const int32_t n_in = weights->dims[3];
+    HT_REQUIRE(weights->elements == (int64_t)n_out * n_in && in.elements % n_in == 0);
+    HT_REQUIRE((int64_t)(in.elements / n_in) * n_out == out.elements);
+    HT_REQUIRE(ht_is_zero_point(ht_field(op, 6), out.dtype));
+    HT_REQUIRE(ht_is_clamp(ht_field(op, 7), ht_field(op, 8), out.dtype));
+    return ht_weighted_check(bundle, op, n_out);
+}
+
+ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, int is_wide, ht_tensor *in,
                         ht_tensor *weights, ht_tensor *out) {
-    HT_REQUIRE(ht_is_unary(bundle, op, op->count, 5, in, out));
+    HT_REQUIRE(is_layer(bundle, op, is_wide, in, out));
     HT_REQUIRE(ht_is_weights(bundle, op, 1, weights));
     const ht_window window = ht_conv_window(op, weights);
     HT_REQUIRE(ht_window_fits(&window, in, out));
-    HT_REQUIRE(ht_is_code(ht_field(op, 12)) && ht_is_code(ht_field(op, 13)));
-    HT_REQUIRE(ht_is_clamp(ht_field(op, 14), ht_field(op, 15)));
+    HT_REQUIRE(ht_is_zero_point(ht_field(op, 12), in->dtype));
+    HT_REQUIRE(ht_is_zero_point(ht_field(op, 13), out->dtype));
+    HT_REQUIRE(ht_is_clamp(ht_field(op, 14), ht_field(op, 15), out->dtype));
     return ht_weighted_check(bundle, op, out->dims[3]);
 }

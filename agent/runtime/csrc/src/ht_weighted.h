@@ -39,9 +39,28 @@ ht_status ht_check_kernel(const ht_bundle *bundle, const ht_operator *op, uint32
 void ht_convolve(const ht_weighted *data, ht_dims in_dims, int32_t group_c, const ht_window *window,
                  int32_t in_zero, ht_dims out_dims);
 
-/* A convolution's window, and its fields but their number and those of its channels. */
+/* A convolution's window, and its fields but their number and those of its channels. What is wide
+ * reads or writes int16, or both. */
 ht_window ht_conv_window(const ht_operator *op, const ht_tensor *weights);
-ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, ht_tensor *in,
+ht_status ht_conv_check(const ht_bundle *bundle, const ht_operator *op, int is_wide, ht_tensor *in,
                         ht_tensor *weights, ht_tensor *out);
+
+/* Do the channels of a conv_2d, of a depthwise_conv_2d, fit together? */
+int ht_conv_2d_fits(const ht_tensor *in, const ht_tensor *weights, const ht_tensor *out);
+int ht_depthwise_fits(const ht_tensor *in, const ht_tensor *weights, const ht_tensor *out);
+
+/* All fields of a fully_connected but their number and the kernel's. */
+ht_status ht_dense_check(const ht_bundle *bundle, const ht_operator *op, int is_wide,
+                         ht_tensor *weights);
+
+/* What is wide: the sum of each output channel's own weights counts. */
+ht_status ht_wide_check_constants(ht_model *model, const ht_operator *op, int is_depthwise);
+
+/* Run conv_2d_s16 or fully_connected_s16. */
+void ht_convolve_s16(const ht_weighted *data, ht_dims in_dims, int32_t group_c,
+                     const ht_window *window, int32_t in_zero, ht_dims out_dims);
+
+/* Are multipliers and shifts in range? */
+ht_status ht_check_scalings(ht_model *model, const ht_operator *op);
 
 #endif

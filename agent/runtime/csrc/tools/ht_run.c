@@ -81,7 +81,7 @@ static int pipe_through(ht_model *model) {
     (void)ht_run(model);
     for (uint32_t i = 0; i < model->output_count; i++) {
         (void)ht_output(model, i, &port);
-        fwrite(port.codes, 1, (size_t)port.elements, stdout);
+        fwrite(port.codes, 1, ht_port_bytes(&port), stdout);
     }
     return 0;
 }

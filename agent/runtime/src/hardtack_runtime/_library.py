@@ -19,11 +19,12 @@ _SIZE = ctypes.c_size_t
 
 
 class Port(ctypes.Structure):
-    """`ht_port`: an int8 tensor in the arena; real = scale * (code - zero)."""
+    """`ht_port`: a tensor in the arena; real = scale * (code - zero)."""
 
     _fields_ = (
         ("codes", _POINTER),
         ("elements", ctypes.c_int32),
+        ("code_size", ctypes.c_int32),
         ("dims", ctypes.c_int32 * 4),
         ("scale", ctypes.c_float),
         ("zero", ctypes.c_int32),
@@ -56,6 +57,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
         None,
         (_POINTER, ctypes.c_float, _I32, _POINTER, _I32),
     ),
+    "ht_dequantize_s16_f32": (None, (_POINTER, ctypes.c_float, _POINTER, _I32)),
     "ht_decoder_size": (_SIZE, ()),
     "ht_huffman_build": (_STATUS, (_POINTER, _SIZE, ctypes.c_uint8, _POINTER)),
     "ht_huffman_decode_dense": (_STATUS, (_POINTER, _POINTER, _SIZE, _POINTER, _SIZE)),

@@ -307,11 +307,11 @@ def _unpack(data: bytes, header: Header) -> Bundle:
     _require_weights_only_in_place(program, stored)
     sizes = {tag: len(body) for tag, body in sections.items()}
     inputs, outputs = (
-        [tensors[port.tensor].elements for port in ports]
+        [(tensors[p.tensor].elements, tensors[p.tensor].code_type) for p in ports]
         for ports in (program.inputs, program.outputs)
     )
     manifest.require_ports(inputs, outputs)
-    golden = decode_golden(sections["GOLD"], len(program.ops), inputs)
+    golden = decode_golden(sections["GOLD"], len(program.ops), [size for size, _ in inputs])
     return Bundle(header, manifest, program, golden, sizes, stored)
 
 

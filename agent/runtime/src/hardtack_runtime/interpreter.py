@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,12 +29,14 @@ class TensorInfo:
     Attributes:
         shape: N H W C; shorter shapes have 1 in front.
         scale: Real width of one code, > 0; 0 for tensors inside the program.
-        zero_point: Code that stands for 0.0, in [-128, 127].
+        zero_point: Code that stands for 0.0, in [-128, 127]; 0 of int16.
+        dtype: Of the codes: int8, or int16 of some outputs.
     """
 
     shape: tuple[int, int, int, int]
     scale: float
     zero_point: int
+    dtype: str = "int8"
 
 
 class Interpreter:
@@ -85,14 +87,14 @@ class Interpreter:
         """Shapes of the inputs, N H W C."""
         return tuple(info.shape for info in self.inputs)
 
-    def run(self, *inputs: Int8Array) -> list[Int8Array]:
+    def run(self, *inputs: Int8Array) -> list[npt.NDArray[Any]]:
         """Run the model on int8 codes.
 
         Args:
             *inputs: One int8 array per input, with as many elements; any shape.
 
         Returns:
-            One int8 array [N, H, W, C] per output.
+            One int8 or int16 array [N, H, W, C] per output.
 
         Raises:
             DeviceError: HT610, wrong number, type or size of inputs.
@@ -122,8 +124,8 @@ class Interpreter:
         _library.check(self._c.ht_run(self._model), "bundle")
         return [self._dequantized(info, codes) for info, codes in self._outputs]
 
-    def trace(self, *inputs: Int8Array) -> list[Int8Array]:
-        """Run operator by operator and return the output of each, int8 [N, H, W, C].
+    def trace(self, *inputs: Int8Array) -> list[npt.NDArray[Any]]:
+        """Run operator by operator and return the output of each, int8 or int16 [N, H, W, C].
 
         Raises:
             DeviceError: HT610, wrong number, type or size of inputs.
@@ -135,8 +137,8 @@ class Interpreter:
             outputs.append(self._port(self._c.ht_op_output, index)[1].copy())
         return outputs
 
-    def read_outputs(self) -> list[Int8Array]:
-        """Return the outputs of the last run or trace, int8 [N, H, W, C]."""
+    def read_outputs(self) -> list[npt.NDArray[Any]]:
+        """Return the outputs of the last run or trace, int8 or int16 [N, H, W, C]."""
         return [codes.copy() for _, codes in self._outputs]
 
     def _room(self, memory: int | None) -> int:
@@ -170,8 +172,13 @@ class Interpreter:
                 f"this model takes {expected}: shapes {list(self.input_shapes)}",
             )  # fmt: skip
 
-    def _dequantized(self, info: TensorInfo, codes: Int8Array) -> FloatArray:
+    def _dequantized(self, info: TensorInfo, codes: npt.NDArray[Any]) -> FloatArray:
         real = np.empty(codes.shape, np.float32)
+        if info.dtype == "int16":
+            self._c.ht_dequantize_s16_f32(
+                codes.ctypes.data, info.scale, real.ctypes.data, codes.size
+            )
+            return real
         self._c.ht_dequantize_s8_f32(
             codes.ctypes.data, info.scale, info.zero_point, real.ctypes.data, codes.size
         )
@@ -189,14 +196,17 @@ class Interpreter:
         function(self._model, *map(ctypes.byref, places))
         return [place.value for place in places]
 
-    def _port(self, function: ctypes._NamedFuncPointer, index: int) -> tuple[TensorInfo, Int8Array]:
+    def _port(
+        self, function: ctypes._NamedFuncPointer, index: int
+    ) -> tuple[TensorInfo, npt.NDArray[Any]]:
         """Return a port and its codes, a view of the arena."""
         port = _library.Port()
         self._check(function(self._model, index, ctypes.byref(port)))
         n, h, w, c = port.dims
         start = port.codes - self._arena.ctypes.data
-        codes = self._arena[start : start + port.elements].view(np.int8).reshape(n, h, w, c)
-        return TensorInfo((n, h, w, c), port.scale, port.zero), codes
+        stored = self._arena[start : start + port.elements * port.code_size]
+        codes = stored.view(np.int16 if port.code_size == 2 else np.int8).reshape(n, h, w, c)
+        return TensorInfo((n, h, w, c), port.scale, port.zero, codes.dtype.name), codes
 
 
 def _aligned(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

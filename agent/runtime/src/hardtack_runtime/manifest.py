@@ -29,7 +29,7 @@ class PortSpec(_Strict):
 
     name: str
     shape: tuple[Annotated[int, Field(gt=0)], ...]
-    dtype: Literal["int8"] = "int8"
+    dtype: Literal["int8", "int16"] = "int8"
     scale: float = Field(gt=0)
     zero_point: int = Field(ge=-128, le=127)
 
@@ -82,12 +82,14 @@ class Manifest(_Strict):
         major, minor, patch = (int(part) for part in self.version.split("."))
         return major, minor, patch
 
-    def require_ports(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    def require_ports(
+        self, inputs: Sequence[tuple[int, str]], outputs: Sequence[tuple[int, str]]
+    ) -> None:
         """Check that this is the contract of a program, whose signer may be hostile.
 
         Args:
-            inputs: Elements of each input of the program.
-            outputs: Elements of each output.
+            inputs: Elements of each input of the program, and their type.
+            outputs: Of each output.
 
         Raises:
             BundleError: HT212, it has other inputs or outputs.
@@ -96,7 +98,7 @@ class Manifest(_Strict):
             ("inputs", self.inputs, inputs),
             ("outputs", self.outputs, outputs),
         ):
-            said = [port.elements for port in ports]
+            said = [(port.elements, port.dtype) for port in ports]
             if said != list(sizes):
                 raise BundleError(
                     "HT212", "META", f"names {what} of {said} elements, the program has {[*sizes]}"

@@ -20,6 +20,18 @@ NAMES = {
     11: "transpose",
     12: "softmax",
     13: "lookup",
+    14: "rescale",
+    15: "conv_2d_s16",
+    16: "depthwise_conv_2d_s16",
+    17: "fully_connected_s16",
+    18: "add_s16",
+    19: "mul_s16",
+    20: "concat_s16",
+    21: "pad_s16",
+    22: "max_pool_2d_s16",
+    23: "average_pool_2d_s16",
+    24: "mean_s16",
+    25: "transpose_s16",
 }
 """By opcode (SPEC section 2); in C, operator `add` is the entry `ht_operator_add`."""
 

@@ -112,7 +112,7 @@ def pack_constants(
     """Choose the smallest coding for every constant.
 
     Args:
-        constants: int8 or int32 arrays of four dimensions.
+        constants: int8, int16 or int32 arrays of four dimensions.
         unpack_limit: Bytes of memory a device has for unpacked tensors; those that save least
             per byte of it are then used where they lie, raw or in a coding made for that. None:
             as much as it takes.
@@ -196,11 +196,13 @@ class _Streams:
 
 
 def _narrow_options(constant: Constant, before: Constant | None) -> list[_Option]:
-    """Return an int32 tensor as it is, and in as few of its bytes as all elements need.
+    """Return an int16 tensor as it is; an int32 one so, and in as few bytes as all elements need.
 
     A bias holds -in_zero * sum(weights), which is often all it holds, and often too large for a
     byte: the constant before it, its weights, says how much of it that is.
     """
+    if constant.dtype == np.int16:
+        return [_Option(Coding.RAW, constant.astype("<i2").tobytes())]
     flat = constant.astype("<i4").reshape(-1)
     found = [_Option(Coding.RAW, flat.tobytes())]
     narrow = _narrow(flat)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
@@ -18,20 +18,33 @@ class Tensor:
     Attributes:
         name: For people; not stored in the bundle.
         dims: N H W C; shorter shapes have 1 in front.
-        data: The constant, int8 or int32 of shape `dims`; None in the arena.
+        data: The constant, int8, int16 or int32 of shape `dims`; None in the arena.
         offset: Byte offset in the arena, a multiple of 16; 0 for constants.
+        wide: True for int16 codes in the arena.
     """
 
     name: str
     dims: Dims
     data: npt.NDArray[Any] | None = None
     offset: int = 0
+    wide: bool = False
 
     @property
     def elements(self) -> int:
         """Number of elements."""
         n, h, w, c = self.dims
         return n * h * w * c
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, unpacked."""
+        size = self.data.itemsize if self.data is not None else 2 if self.wide else 1
+        return self.elements * size
+
+    @property
+    def code_type(self) -> Literal["int8", "int16"]:
+        """Type of the codes in the arena."""
+        return "int16" if self.wide else "int8"
 
     @property
     def is_constant(self) -> bool:
@@ -290,15 +303,6 @@ class Lookup(Op):
     input: int
     table: int
     output: int
-
-
-OPS: dict[int, type[Op]] = {
-    op.opcode: op
-    for op in (
-        Conv2D, DepthwiseConv2D, FullyConnected, Add, Mul, Concat, Pad, MaxPool2D, AveragePool2D,
-        Mean, Transpose, Softmax, Lookup,
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

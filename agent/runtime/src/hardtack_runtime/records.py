@@ -8,8 +8,8 @@ import struct
 from typing import Any
 
 from hardtack_runtime.errors import BundleError
+from hardtack_runtime.operators import OPS
 from hardtack_runtime.program import (
-    OPS,
     Concat,
     Conv2D,
     FullyConnected,
@@ -82,7 +82,7 @@ def _decode(
     for index in range(input_count + output_count):
         tensor, zero_point, scale = _PORT.unpack_from(section, at)
         port = Port(tensor, scale, zero_point)
-        _check_port(port, index, tensors)
+        _check_port(port, index, tensors, is_input=index < input_count)
         ports.append(port)
         at += _PORT.size
     ops = []
@@ -99,9 +99,11 @@ def _decode(
     )  # fmt: skip
 
 
-def _check_port(port: Port, index: int, tensors: tuple[Tensor, ...]) -> None:
-    in_arena = port.tensor < len(tensors) and not tensors[port.tensor].is_constant
-    if not in_arena or not 0 < port.scale < math.inf or not -128 <= port.zero_point <= 127:
+def _check_port(port: Port, index: int, tensors: tuple[Tensor, ...], *, is_input: bool) -> None:
+    tensor = tensors[port.tensor] if port.tensor < len(tensors) else None
+    is_place = tensor is not None and not tensor.is_constant and not (tensor.wide and is_input)
+    zeros = range(1) if tensor is not None and tensor.wide else range(-128, 128)
+    if not is_place or not 0 < port.scale < math.inf or port.zero_point not in zeros:
         raise BundleError("HT212", f"PROG port {index}", f"impossible fields {port}")
 
 
@@ -115,7 +117,7 @@ def _decode_op(section: bytes, at: int, index: int) -> tuple[Op, int]:
         raise BundleError("HT212", where, f"has fields of {width} bytes")
     words = list(struct.unpack_from(f"<{count}{_FIELD[width]}", section, at + _RECORD.size))
     fields: list[Any] = words
-    if kind is Concat:
+    if issubclass(kind, Concat):
         fields = [*words[:2], tuple(words[2:])]
     if len(fields) not in _FIELD_COUNTS[kind]:
         raise BundleError("HT212", where, f"{count} fields for {kind.__name__}")

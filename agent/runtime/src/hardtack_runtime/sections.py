@@ -33,7 +33,9 @@ _WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
     Coding.SPARSE_COLUMNS: sparse.decode_columns,
 }
 _INT32 = (Coding.NARROW, Coding.FOLDED, Coding.MANTISSA)
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i1"), 2: np.dtype("<i4")}
+_DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<i1"), 2: np.dtype("<i4"), 3: np.dtype("<i2"),
+}  # fmt: skip
 
 
 def round_up(size: int, unit: int) -> int:
@@ -99,7 +101,8 @@ def row_of(tensor: Tensor, coding: int, offset: int, table: int = 0, gap_table: 
         raise UnsupportedOpError(
             "HT302", tensor.name, f"has shape {list(tensor.dims)}: a dimension above {MAX_DIM}"
         )
-    dtype = 2 if tensor.data is not None and tensor.data.dtype == np.int32 else 1
+    size = tensor.nbytes // tensor.elements
+    dtype = next(kind for kind, dtype in _DTYPES.items() if dtype.itemsize == size)
     return Row(dtype, coding, table, gap_table, tensor.dims, offset)
 
 
@@ -245,7 +248,7 @@ def _decode_row(
 def _codes(row: _Row, tables: int) -> bool:
     """Say whether the coding suits the type, and names tables that are there."""
     if row.coding in (ARENA, Coding.RAW, *_INT32):
-        suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding != ARENA)
+        suits = row.coding == Coding.RAW or (row.dtype.itemsize == 4) == (row.coding in _INT32)
         return suits and row.table == row.gap_table == 0
     if row.coding in _WITHOUT_TABLES:
         return row.dtype.itemsize == 1 and row.table == row.gap_table == 0
@@ -259,7 +262,7 @@ def _decode_tensor(
 ) -> tuple[Tensor, StoredAs | None]:
     name = f"tensor_{row.index}"
     if row.coding == ARENA:
-        return Tensor(name, row.dims, None, row.offset), None
+        return Tensor(name, row.dims, None, row.offset, row.dtype.itemsize == 2), None
     if row.coding == Coding.FOLDED:
         values = _unfold(row, stored, before)
     else:

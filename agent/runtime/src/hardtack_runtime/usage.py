@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from hardtack_runtime.masking import view
+from hardtack_runtime.operators import is_wide
 from hardtack_runtime.program import (
     Add,
     Conv2D,
@@ -146,8 +147,8 @@ def misfits(program: Program) -> set[int]:
 
 def _reads_in_place(program: Program, op: Op) -> bool:
     """Say whether it sums rows of weights, one for each output channel."""
-    if isinstance(op, DepthwiseConv2D) or not isinstance(op, Conv2D | FullyConnected):
+    if not isinstance(op, Conv2D | FullyConnected) or isinstance(op, DepthwiseConv2D):
         return False
     dims = program.tensors[op.weights].dims
     is_by_rows = isinstance(op, FullyConnected) or view(dims)[0] == dims[0]
-    return is_by_rows and op.high is None
+    return is_by_rows and op.high is None and not is_wide(op)

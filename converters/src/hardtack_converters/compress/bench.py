@@ -19,10 +19,12 @@ class Measured:
         bytes: Of its bundle.
         accuracy: Share of right answers of that bundle, run by the C runtime; None without
             samples whose classes are known.
+        arena: Bytes of its activations.
     """
 
     bytes: int
     accuracy: float | None
+    arena: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,19 +46,21 @@ def chosen_layers(
         return [layer for layer in layers if suits(layer)]
     names = [layer_name(layer.node) for layer in layers]
     for pattern in patterns:
-        if not any(_matches(name, pattern) for name in names):
-            raise _no_match(pattern, names)
+        if not any(matches(name, pattern) for name in names):
+            raise no_match(pattern, names)
     return [
         layer for layer, name in zip(layers, names, strict=True)
-        if any(_matches(name, pattern) for pattern in patterns)
+        if any(matches(name, pattern) for pattern in patterns)
     ]  # fmt: skip
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
+    """Say whether a pattern names it."""
     return name == pattern or fnmatchcase(name, pattern)
 
 
-def _no_match(pattern: str, names: list[str]) -> ConfigError:
+def no_match(pattern: str, names: list[str]) -> ConfigError:
+    """Return the error that a pattern names none of them."""
     close = difflib.get_close_matches(pattern.strip("*?"), names, 3, 0.4)
     near = f"near: {', '.join(close)}" if close else f"layers: {', '.join(names[:8])}"
     return ConfigError("HT110", "layers", f"{pattern!r} matches no layer", near)

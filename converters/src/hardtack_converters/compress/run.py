@@ -30,8 +30,10 @@ from hardtack_converters.compress.settings import (
     Prune,
     Round,
     Share,
+    WideActivations,
 )
 from hardtack_converters.compress.share import share
+from hardtack_converters.compress.wide_activations import wide_activations
 from hardtack_converters.passes.drop_dead import drop_dead
 from hardtack_converters.report import PassRow
 from hardtack_runtime.errors import ConfigError, GateError
@@ -47,6 +49,7 @@ PASSES: dict[type[Pass], Apply] = {
     BiasCorrection: bias_correction,
     Round: round_weights,
     Outliers: outliers,
+    WideActivations: wide_activations,
 }
 """Each pass by its settings; it changes the model in place."""
 
@@ -86,8 +89,8 @@ def compress(
         harm = _harm(wanted, changed, (first, before, after), max_drop)
         rows.append(
             PassRow(
-                _name(wanted), changed.summary, before.bytes, after.bytes, before.accuracy,
-                after.accuracy, time.monotonic() - started, harm,
+                _name(wanted), changed.summary, before.bytes, after.bytes, before.arena,
+                after.arena, before.accuracy, after.accuracy, time.monotonic() - started, harm,
             )
         )  # fmt: skip
         if harm and wanted.required:

@@ -211,6 +211,14 @@ class Outliers(AccuracyPass):
     """Weights of a layer that may reach beyond int8, at most."""
 
 
+class WideActivations(AccuracyPass):
+    """Keep the results of layers in 16 bits: int16 activations, int8 weights."""
+
+    pass_: Literal["wide_activations"] = Field(default="wide_activations", alias="pass")
+    outputs: bool = False
+    """Give the model's outputs in int16, too; who reads codes must know that they are two bytes."""
+
+
 Compression = Annotated[
     Prune
     | Share
@@ -220,7 +228,8 @@ Compression = Annotated[
     | Equalise
     | BiasCorrection
     | Round
-    | Outliers,
+    | Outliers
+    | WideActivations,
     Field(discriminator="pass_"),
 ]
 """One [[compress]] table."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from hardtack_converters.fixed_point import MANTISSA_BITS, round_half_away
+from hardtack_converters.fixed_point import (
+    MANTISSA_BITS,
+    quantize_multiplier,
+    round_half_away,
+)
 from hardtack_converters.lower.order import (
     Order,
     digits,
@@ -19,22 +23,42 @@ from hardtack_converters.lower.order import (
 from hardtack_converters.lower.tables import requantize_table
 from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.operators import Rescale, twin
 from hardtack_runtime.program import Dims, Lookup, Op, Tensor, Transpose
 
 IntArray = npt.NDArray[np.int64]
+Constant = npt.NDArray[np.int8] | npt.NDArray[np.int16] | npt.NDArray[np.int32]
+
+
+WIDEST_CODE = 32767
+"""Largest code of int16; the least is as far from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How int8 codes of an activation map to real numbers.
+    """How codes of an activation map to real numbers.
 
     Attributes:
         scale: Real width of one code, a float32 value, > 0.
         zero_point: Code that stands for 0.0, -128..127 (uint8 ones are moved by -128).
+        wide: True for int16 codes, whose zero point is 0.
     """
 
     scale: float
     zero_point: int
+    wide: bool = False
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the largest code."""
+        return (-WIDEST_CODE, WIDEST_CODE) if self.wide else (-128, 127)
+
+    def widened(self) -> Grid:
+        """Return a grid of int16 codes that holds all that this one does."""
+        if self.wide:
+            return self
+        peak = max(-128 - self.zero_point, 127 - self.zero_point, key=abs) * self.scale
+        return Grid(float(np.float32(abs(peak) / WIDEST_CODE)), 0, wide=True)
 
     def code(self, real: float) -> int:
         """Return the code of a real number, unclamped, rounded as TFLite rounds bounds."""
@@ -85,13 +109,13 @@ class Assembler:
     multiplier_bits: int = MANTISSA_BITS
     scalings: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def arena(self, name: str, dims: Dims) -> int:
+    def arena(self, name: str, dims: Dims, *, wide: bool = False) -> int:
         """Add an activation tensor."""
-        self.tensors.append(Tensor(name, dims))
+        self.tensors.append(Tensor(name, dims, wide=wide))
         self.roots.append(len(self.roots))
         return len(self.tensors) - 1
 
-    def constant(self, name: str, data: npt.NDArray[np.int8] | npt.NDArray[np.int32]) -> int:
+    def constant(self, name: str, data: Constant) -> int:
         """Add a constant; shapes shorter than four get 1 in front."""
         n, h, w, c = (1,) * (4 - data.ndim) + data.shape
         array = np.ascontiguousarray(data).reshape(n, h, w, c)
@@ -116,7 +140,8 @@ class Assembler:
         for index, candidate in enumerate(self.tensors):
             if self.roots[index] == root and candidate.dims == dims:
                 return index
-        self.tensors.append(Tensor(f"{self.tensors[root].name}:view", dims))
+        view = replace(self.tensors[root], name=f"{self.tensors[root].name}:view", dims=dims)
+        self.tensors.append(view)
         self.roots.append(root)
         return len(self.tensors) - 1
 
@@ -145,8 +170,10 @@ class Assembler:
         dims, perm = plan
         source = self.view(value.tensor, (dims[0], dims[1], dims[2], dims[3]))
         out: Dims = (dims[perm[0]], dims[perm[1]], dims[perm[2]], dims[perm[3]])
-        target = self.arena(f"{self.tensors[value.tensor].name}:transposed", out)
-        self.emit(Transpose(source, target, *perm), f"transpose before {node.name}")
+        wide = value.grid.wide
+        target = self.arena(f"{self.tensors[value.tensor].name}:transposed", out, wide=wide)
+        kind = twin(Transpose, wide=wide)
+        self.emit(kind(source, target, *perm), f"transpose before {node.name}")
         return Activation(target, value.shape, order, value.grid)
 
     def row_major(self, value: Activation, node: ir.Node) -> Activation:
@@ -157,15 +184,50 @@ class Assembler:
         """Return the activation with codes on another grid, by a table if they differ."""
         if value.grid == grid:
             return value
+        if value.grid.wide or grid.wide:
+            return self.rescaled(value, grid, grid.bounds, layer)
         table = requantize_table(
             value.grid.scale, value.grid.zero_point, grid.scale, grid.zero_point
         )
         return self.through_table(value, table, grid, layer)
 
+    def wide(self, value: Activation, layer: str) -> Activation:
+        """Return the activation in int16 codes: the same numbers exactly."""
+        if value.grid.wide:
+            return value
+        return self.on_grid(value, Grid(value.grid.scale, 0, wide=True), f"{layer}:widen")
+
+    def rescaled(
+        self, value: Activation, grid: Grid, bounds: tuple[int, int], layer: str
+    ) -> Activation:
+        """Append a rescale, whose codes are clamped to bounds; the layout stays.
+
+        Raises:
+            UnsupportedOpError: HT303, the grids are too far apart.
+        """
+        try:
+            mult, shift = quantize_multiplier(value.grid.scale / grid.scale)
+        except ValueError as error:
+            raise UnsupportedOpError("HT303", layer, str(error)) from error
+        output = self.arena(layer, self.tensors[value.tensor].dims, wide=grid.wide)
+        zeros = value.grid.zero_point, grid.zero_point
+        op = Rescale(value.tensor, output, zeros[0], mult, shift, zeros[1], *bounds)
+        self.emit(op, layer)
+        return Activation(output, value.shape, value.order, grid)
+
     def through_table(
         self, value: Activation, table: npt.NDArray[np.int8], grid: Grid, layer: str
     ) -> Activation:
-        """Append a lookup; the layout stays."""
+        """Append a lookup; the layout stays.
+
+        Raises:
+            UnsupportedOpError: HT303, it would read or write int16.
+        """
+        if value.grid.wide or grid.wide:
+            raise UnsupportedOpError(
+                "HT303", layer, "a function by table reads and writes 8 bits",
+                "quantise what it reads and what it gives to 8 bits",
+            )  # fmt: skip
         dims = self.tensors[value.tensor].dims
         output = self.arena(layer, dims)
         self.emit(Lookup(value.tensor, self.constant(f"{layer}:table", table), output), layer)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from hardtack_converters import query
 from hardtack_converters.fixed_point import quantize_multiplier
-from hardtack_converters.lower.assembler import Activation, Assembler, Grid
+from hardtack_converters.lower.assembler import WIDEST_CODE, Activation, Assembler, Grid
 from hardtack_converters.lower.order import buffer_axes, permuted
 from hardtack_converters.lower.reading import (
     activation_of,
@@ -21,35 +21,46 @@ from hardtack_converters.lower.reading import (
 )
 from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.operators import twin
 from hardtack_runtime.program import Add, Dims, Mul
 
 ADD_LEFT_SHIFT = 20
 """Headroom TFLite gives int8 additions: 9 bits of input, 20 of fraction, 2 of sum."""
+WIDE_LEFT_SHIFT = 15
+"""And int16: 16 bits of input, 15 of fraction; operands are halved before they are added."""
 
 
 def lower_binary(asm: Assembler, node: ir.Node) -> None:
-    """Lower Add, Sub or Mul, numpy broadcasting included."""
+    """Lower Add, Sub or Mul, numpy broadcasting included; of int16 if anything about it is."""
     shape = query.shape_of(node.outputs[0])
-    operands = [_operand(asm, node, index) for index in range(2)]
+    target = target_of(asm, node)
+    wanted = grid_or_refuse(target, node)
+    known = [asm.activations[value] for value in node.inputs if value in asm.activations]
+    wide = wanted.wide or any(value.grid.wide for value in known)
+    out = wanted.widened() if wide else wanted
+    operands = [_operand(asm, node, index, wide=wide) for index in range(2)]
     axes = _common_axes(asm, node, operands, shape)
     (a, a_grid), (b, b_grid) = (_placed(asm, node, o, shape, axes) for o in operands)
-    target = target_of(asm, node)
-    out = grid_or_refuse(target, node)
     dims = _dims([shape[axis] for axis in axes], [False] * len(axes), node)
-    result = asm.arena(str(node.outputs[0].name), _broadcast(asm, a, b) or dims)
+    result = asm.arena(str(node.outputs[0].name), _broadcast(asm, a, b) or dims, wide=wide)
     low, high = target.code_bounds(out)
     try:
         if node.op_type == "Mul":
             mult, shift = quantize_multiplier(a_grid.scale * b_grid.scale / out.scale)
             zeros = (a_grid.zero_point, b_grid.zero_point)
-            op: Add | Mul = Mul(a, b, result, *zeros, mult, shift, out.zero_point, low, high)
+            op: Add | Mul = twin(Mul, wide=wide)(
+                a, b, result, *zeros, mult, shift, out.zero_point, low, high
+            )
         else:
             sign = -1 if node.op_type == "Sub" else 1
-            op = Add(a, b, result, *add_fields(a_grid, b_grid, out), low, high, sign)
+            op = twin(Add, wide=wide)(
+                a, b, result, *add_fields(a_grid, b_grid, out), low, high, sign
+            )
     except ValueError as error:
         raise UnsupportedOpError("HT303", label(node), str(error)) from error
     asm.emit(op, str(node.name))
-    bind(asm, target, Activation(result, shape, permuted(shape, axes), out))
+    made = Activation(result, shape, permuted(shape, axes), out)
+    bind(asm, target, asm.on_grid(made, wanted, f"{node.name}:requantize"))
 
 
 AddFields = tuple[int, int, int, int, int, int, int, int, int, int]
@@ -57,32 +68,36 @@ AddFields = tuple[int, int, int, int, int, int, int, int, int, int]
 
 def add_fields(a: Grid, b: Grid, out: Grid) -> AddFields:
     """Return a_zero .. out_shift of an addition, as TFLite prepares it."""
+    left = WIDE_LEFT_SHIFT if out.wide else ADD_LEFT_SHIFT
     twice_max = 2 * max(a.scale, b.scale)
     a_mult, a_shift = quantize_multiplier(a.scale / twice_max)
     b_mult, b_shift = quantize_multiplier(b.scale / twice_max)
-    out_mult, out_shift = quantize_multiplier(twice_max / ((1 << ADD_LEFT_SHIFT) * out.scale))
+    out_mult, out_shift = quantize_multiplier(twice_max / ((1 << left) * out.scale))
     return (
         *(a.zero_point, a_mult, a_shift, b.zero_point, b_mult, b_shift),
-        *(ADD_LEFT_SHIFT, out.zero_point, out_mult, out_shift),
+        *(left, out.zero_point, out_mult, out_shift),
     )
 
 
 def _operand(
-    asm: Assembler, node: ir.Node, index: int
+    asm: Assembler, node: ir.Node, index: int, *, wide: bool
 ) -> Activation | tuple[npt.NDArray[np.int64], Grid]:
     """Return an input: an activation, or the codes of a constant and their grid."""
     value = query.input_at(node, index)
     known = codes_of(value, node)
-    if known is not None and known.scale.size == 1 and np.abs(known.codes).max(initial=0) <= 128:
-        return known.codes, Grid(float(known.scale[0]), known.zero_point)
+    if known is not None and known.scale.size == 1:
+        moved = known.codes - known.zero_point if wide else known.codes
+        if np.abs(moved).max(initial=0) <= (WIDEST_CODE if wide else 128):
+            return moved, Grid(float(known.scale[0]), 0 if wide else known.zero_point, wide)
     real = query.constant(value) if value is not None else None
     if known is not None and value is not None:
         real = query.dequantized(value)
     if real is None:
-        return activation_of(asm, node, index)
-    peak = float(np.abs(real).max(initial=0))
-    grid = Grid(float(np.float32(peak / 127 if peak > 0 else 1.0)), 0)
-    return np.clip(np.rint(real / grid.scale), -127, 127).astype(np.int64), grid
+        found = activation_of(asm, node, index)
+        return asm.wide(found, f"{node.name}:{index}") if wide else found
+    peak, largest = float(np.abs(real).max(initial=0)), WIDEST_CODE if wide else 127
+    grid = Grid(float(np.float32(peak / largest if peak > 0 else 1.0)), 0, wide)
+    return np.clip(np.rint(real / grid.scale), -largest, largest).astype(np.int64), grid
 
 
 def _common_axes(
@@ -119,7 +134,9 @@ def _placed(
     buffer = codes.reshape(_aligned(codes.shape, shape)).transpose(axes)
     narrow = [size == 1 for size in buffer.shape]
     dims = _dims([shape[axis] for axis in axes], narrow, node)
-    return asm.constant(f"{node.name}:constant", buffer.astype(np.int8).reshape(dims)), grid
+    stored = buffer.reshape(dims)
+    data = stored.astype(np.int16) if grid.wide else stored.astype(np.int8)
+    return asm.constant(f"{node.name}:constant", data), grid
 
 
 def _dims(sizes: list[int], narrow: list[bool], node: ir.Node) -> Dims:

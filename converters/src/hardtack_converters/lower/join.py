@@ -13,6 +13,7 @@ from hardtack_converters.lower.order import buffer_axes, channels_last, permuted
 from hardtack_converters.lower.reading import activation_of, bind, target_of
 from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.operators import twin
 from hardtack_runtime.program import Concat, Dims, Pad
 
 
@@ -34,8 +35,9 @@ def lower_concat(asm: Assembler, node: ir.Node) -> None:
         inputs.append(asm.on_grid(placed, grid, f"{node.name}:requantize").tensor)
     outer = math.prod(shape[a] for a in axes[: axes.index(axis)])
     dims: Dims = (1, 1, outer, math.prod(shape) // outer)
-    result = asm.arena(str(node.outputs[0].name), dims)
-    asm.emit(Concat(result, outer, tuple(inputs)), str(node.name))
+    result = asm.arena(str(node.outputs[0].name), dims, wide=grid.wide)
+    kind = twin(Concat, wide=grid.wide)
+    asm.emit(kind(result, outer, tuple(inputs)), str(node.name))
     bind(asm, target, Activation(result, shape, permuted(shape, axes), grid))
 
 
@@ -64,10 +66,12 @@ def lower_pad(asm: Assembler, node: ir.Node) -> None:
     n, h, w, c = (*lead, *(value.shape[a] for a in axes))
     source = asm.view(value.tensor, (n, h, w, c))
     n, h, w, c = (*lead, *(shape[a] for a in axes))
-    result = asm.arena(str(node.outputs[0].name), (n, h, w, c))
+    result = asm.arena(str(node.outputs[0].name), (n, h, w, c), wide=value.grid.wide)
     b_n, b_h, b_w, b_c = (*(0,) * (4 - rank), *(before[a] for a in axes))
-    code = max(-128, min(127, code))
-    asm.emit(Pad(source, result, b_n, b_h, b_w, b_c, code), str(node.name))
+    least, largest = value.grid.bounds
+    code = max(least, min(largest, code))
+    kind = twin(Pad, wide=value.grid.wide)
+    asm.emit(kind(source, result, b_n, b_h, b_w, b_c, code), str(node.name))
     target = target_of(asm, node, fuse=False)
     padded = Activation(result, shape, permuted(shape, axes), value.grid)
     bind(asm, target, asm.on_grid(padded, target.grid or value.grid, f"{node.name}:requantize"))

@@ -25,6 +25,7 @@ from hardtack_converters.lower.window import window_of
 from hardtack_converters.query import label
 from hardtack_converters.ranges import WIDEST
 from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.operators import twin
 from hardtack_runtime.program import Conv2D, DepthwiseConv2D, Dims, FullyConnected
 
 IntArray = npt.NDArray[np.int64]
@@ -141,22 +142,24 @@ def multipliers(
     return mult, shift
 
 
-def fold_zero_point(node: ir.Node, bias: IntArray, weights: Filter, in_zero: int) -> IntArray:
-    """Return bias - in_zero * sum(weights), having checked that no sum can leave int32.
+def fold_zero_point(node: ir.Node, bias: IntArray, weights: Filter, grid: Grid) -> IntArray:
+    """Return bias - zero_point * sum(weights), having checked that no sum can leave int32.
 
     Args:
         node: For the message.
         bias: int64 [O].
         weights: Of the node.
-        in_zero: Zero point of the input.
+        grid: Of the input.
 
     Raises:
         UnsupportedOpError: HT304.
     """
     rows = weights.codes.reshape(len(weights.codes), -1)
-    folded: IntArray = bias - in_zero * rows.sum(axis=1)
-    # Every code and weight may be -128, and kernels add in any order: what readers check too.
-    worst = np.abs(folded) + (rows.shape[1] << 14)
+    folded: IntArray = bias - grid.zero_point * rows.sum(axis=1)
+    # Every code and weight may be -128, and kernels add in any order: what readers check too. Of
+    # int16, the weights are looked at one by one.
+    most = np.abs(rows).sum(axis=1) << 15 if grid.wide else np.int64(rows.shape[1] << 14)
+    worst = np.abs(folded) + most
     worst += int(np.abs(weights.high.reshape(rows.shape)).sum(axis=1).max(initial=0)) << 15
     if worst.max(initial=0) > ACC_LIMIT:
         channel = int(worst.argmax())
@@ -178,22 +181,25 @@ def lower_conv(asm: Assembler, node: ir.Node) -> None:
     product = product_scale(value.grid, weights.scale, single=False)
     outputs = weights.codes.shape[0]
     bias = bias_of(node, query.input_at(node, 2), product, outputs)
-    folded = fold_zero_point(node, bias, weights, value.grid.zero_point)
+    channels, group = value.shape[1], query.int_attribute(node, "group", 1)
+    depthwise = group == channels > 1 and weights.codes.shape[1] == 1
+    is_wide = _is_wide(node, weights, value.grid, out)
+    folded = fold_zero_point(node, bias, weights, value.grid)
     value = asm.arrange(value, channels_last(value.shape), node)
-    channels = value.shape[1]
+    if depthwise and is_wide and not value.grid.wide:
+        value = asm.wide(value, str(node.name))
+        folded = fold_zero_point(node, bias, weights, value.grid)
     source = asm.view(value.tensor, (1, window.height, window.width, channels))
     shape = query.shape_of(node.outputs[0])
     dims: Dims = (1, window.out_height, window.out_width, outputs)
-    result = asm.arena(str(node.outputs[0].name), dims)
-    group = query.int_attribute(node, "group", 1)
-    depthwise = group == channels > 1 and weights.codes.shape[1] == 1
+    result = asm.arena(str(node.outputs[0].name), dims, wide=out.wide)
 
     def arranged(codes: IntArray) -> npt.NDArray[np.int8]:
         kernels = codes.reshape(outputs, -1, window.kernel_h, window.kernel_w).astype(np.int8)
         return kernels[:, 0].transpose(1, 2, 0) if depthwise else kernels.transpose(0, 2, 3, 1)
 
     mult, shift = multipliers(node, product, out, asm.multiplier_bits)
-    kind = DepthwiseConv2D if depthwise else Conv2D
+    kind = twin(DepthwiseConv2D if depthwise else Conv2D, wide=is_wide)
     asm.emit(
         kind(
             source,
@@ -210,6 +216,21 @@ def lower_conv(asm: Assembler, node: ir.Node) -> None:
         str(node.name),
     )
     bind(asm, target, Activation(result, shape, channels_last(shape), out))
+
+
+def _is_wide(node: ir.Node, weights: Filter, source: Grid, out: Grid) -> bool:
+    """Say whether a layer reads or writes int16.
+
+    Raises:
+        UnsupportedOpError: HT303, and its weights have two planes.
+    """
+    is_wide = source.wide or out.wide
+    if is_wide and weights.is_wide:
+        raise UnsupportedOpError(
+            "HT303", label(node), "weights beyond int8 and activations of int16",
+            "only one of the two has a kernel: leave the layer out of one pass",
+        )  # fmt: skip
+    return is_wide
 
 
 def _plane(
@@ -243,7 +264,8 @@ def lower_gemm(asm: Assembler, node: ir.Node) -> None:
     single = weights.scale.size == 1
     product = product_scale(value.grid, weights.scale, single=single)
     bias = bias_of(node, query.input_at(node, 2), product, outputs)
-    folded = fold_zero_point(node, bias, weights, value.grid.zero_point)
+    is_wide = _is_wide(node, weights, value.grid, out)
+    folded = fold_zero_point(node, bias, weights, value.grid)
     rows = value.order.size // inputs
     if rows > 1:
         value = asm.row_major(value, node)
@@ -255,10 +277,11 @@ def lower_gemm(asm: Assembler, node: ir.Node) -> None:
         return columns
 
     shape = query.shape_of(node.outputs[0])
-    result = asm.arena(str(node.outputs[0].name), (1, 1, rows, outputs))
+    result = asm.arena(str(node.outputs[0].name), (1, 1, rows, outputs), wide=out.wide)
     mult, shift = multipliers(node, product, out, asm.multiplier_bits)
+    kind = twin(FullyConnected, wide=is_wide)
     asm.emit(
-        FullyConnected(
+        kind(
             value.tensor,
             asm.constant(f"{node.name}:weights", arranged(weights.low)),
             asm.constant(f"{node.name}:bias", folded.astype(np.int32)),

@@ -15,10 +15,13 @@ from hardtack_converters.lower.reading import Target, activation_of, bind, targe
 from hardtack_converters.lower.window import window_of
 from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
+from hardtack_runtime.operators import twin
 from hardtack_runtime.program import AveragePool2D, Dims, MaxPool2D, Mean
 
-MOST_SUMMED = 1 << 22
-"""Most values that a pool or mean may sum in int32 (SPEC section 2)."""
+
+def most_summed(grid: Grid) -> int:
+    """Return how many codes a pool or mean may sum in int32 (SPEC section 2)."""
+    return 1 << 15 if grid.wide else 1 << 22
 
 
 def lower_pool(asm: Assembler, node: ir.Node) -> None:
@@ -31,8 +34,9 @@ def lower_pool(asm: Assembler, node: ir.Node) -> None:
     target = target_of(asm, node)
     window = window_of(node, value.shape, query.ints_attribute(node, "kernel_shape", ()))
     _check_pool(node, padded=window.padded)
-    if window.kernel_h * window.kernel_w > MOST_SUMMED:
-        raise UnsupportedOpError("HT304", label(node), "a window of over 2**22 values")
+    most = most_summed(value.grid)
+    if window.kernel_h * window.kernel_w > most:
+        raise UnsupportedOpError("HT304", label(node), f"a window of over {most} values")
     covers = (window.kernel_h, window.kernel_w) == (window.height, window.width)
     one = (window.out_height, window.out_width) == (1, 1)
     average = node.op_type == "AveragePool"
@@ -43,8 +47,8 @@ def lower_pool(asm: Assembler, node: ir.Node) -> None:
     channels = value.shape[1]
     source = asm.view(value.tensor, (1, window.height, window.width, channels))
     dims: Dims = (1, window.out_height, window.out_width, channels)
-    result = asm.arena(str(node.outputs[0].name), dims)
-    kind = AveragePool2D if average else MaxPool2D
+    result = asm.arena(str(node.outputs[0].name), dims, wide=value.grid.wide)
+    kind = twin(AveragePool2D if average else MaxPool2D, wide=value.grid.wide)
     same = target.grid in (None, value.grid)
     # Bounds that belong to another grid are met by the table behind, which is monotonic.
     low, high = target.code_bounds(value.grid)
@@ -90,6 +94,8 @@ def lower_mean(asm: Assembler, node: ir.Node) -> None:
 def _emit_mean(
     asm: Assembler, node: ir.Node, value: Activation, axes: tuple[int, ...], target: Target
 ) -> None:
+    if target.grid is not None and target.grid.wide:
+        value = asm.wide(value, str(node.name))
     kept = [axis for axis in range(len(value.shape)) if axis not in axes]
     places = buffer_axes(value.order, value.shape)
     run = _reduced_run(places, axes, value.shape) if places is not None else None
@@ -102,29 +108,34 @@ def _emit_mean(
             "only neighbouring axes have a kernel",
         )  # fmt: skip
     outer, count, inner = run
-    if count > MOST_SUMMED:
+    if count > most_summed(value.grid):
         raise UnsupportedOpError("HT304", label(node), f"a mean of {count} values")
-    grid = target.grid or value.grid
+    out = target.grid or value.grid
+    grid = out.widened() if value.grid.wide else out
     mult, shift = mean_multiplier(value.grid, grid, count)
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
     order = _order_without(places, kept, shape)
-    result = asm.arena(str(node.outputs[0].name), _image_dims(shape))
+    result = asm.arena(str(node.outputs[0].name), _image_dims(shape), wide=grid.wide)
+    kind = twin(Mean, wide=grid.wide)
     asm.emit(
-        Mean(
+        kind(
             value.tensor, result, outer, count, inner,
             value.grid.zero_point, mult, shift, grid.zero_point,
         ),
         str(node.name),
     )  # fmt: skip
     reduced = Activation(result, query.shape_of(node.outputs[0]), order, grid)
+    reduced = asm.on_grid(reduced, out, f"{node.name}:requantize")
     bind(asm, target, _clipped(asm, reduced, target, str(node.name)))
 
 
 def _clipped(asm: Assembler, value: Activation, target: Target, layer: str) -> Activation:
-    """Apply a fused bound by a table: the mean kernel has none."""
+    """Apply a fused bound by a table, or a rescale: the mean kernel has none."""
     low, high = target.code_bounds(value.grid)
-    if (low, high) == (-128, 127):
+    if (low, high) == value.grid.bounds:
         return value
+    if value.grid.wide:
+        return asm.rescaled(value, value.grid, (low, high), f"{layer}:clip")
     table = np.clip(np.arange(-128, 128), low, high).astype(np.int8)
     return asm.through_table(value, table, value.grid, f"{layer}:clip")
 

@@ -28,6 +28,7 @@ from hardtack_converters.lower.unary import (
 from hardtack_converters.memory import plan_program, reads_of, written_by
 from hardtack_converters.query import label
 from hardtack_runtime.errors import HardtackError, ModelImportError, UnsupportedOpError
+from hardtack_runtime.manifest import PortSpec
 from hardtack_runtime.program import Dims, Port, Program
 
 LOWERINGS: dict[str, Lowering] = {
@@ -74,6 +75,25 @@ class Lowered:
     input_shapes: tuple[tuple[int, ...], ...]
     output_shapes: tuple[tuple[int, ...], ...]
     problems: tuple[HardtackError, ...] = ()
+
+    @property
+    def input_specs(self) -> tuple[PortSpec, ...]:
+        """What a manifest says of the inputs."""
+        return self._specs(self.input_names, self.input_shapes, self.program.inputs)
+
+    @property
+    def output_specs(self) -> tuple[PortSpec, ...]:
+        """What it says of the outputs."""
+        return self._specs(self.output_names, self.output_shapes, self.program.outputs)
+
+    def _specs(
+        self, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], ports: tuple[Port, ...]
+    ) -> tuple[PortSpec, ...]:
+        types = [self.program.tensors[port.tensor].code_type for port in ports]
+        return tuple(
+            PortSpec(name=name, shape=shape, dtype=dtype, scale=p.scale, zero_point=p.zero_point)
+            for name, shape, dtype, p in zip(names, shapes, types, ports, strict=True)
+        )
 
     def with_first_input(self, port: Port) -> Lowered:
         """Return the same with another grid on the first input."""
@@ -214,6 +234,7 @@ def _quantize(asm: Assembler, node: ir.Node) -> None:
         raise UnsupportedOpError("HT303", label(node), "what it quantises was not computed")
     grid = grid_of(node)
     if asm.activations[value].grid is UNKNOWN_GRID:
+        _refuse_wide(node, grid)
         _learn_grid(asm, value, grid)
     known = asm.activations[value]
     asm.activations[node.outputs[0]] = asm.on_grid(known, grid, f"{node.name}:requantize")
@@ -228,8 +249,21 @@ def _dequantize(asm: Assembler, node: ir.Node) -> None:
         raise UnsupportedOpError("HT303", label(node), "what it dequantises was not computed")
     grid = grid_of(node)
     if asm.activations[value].grid is UNKNOWN_GRID:
+        _refuse_wide(node, grid)
         _learn_grid(asm, value, grid)
     asm.activations[node.outputs[0]] = replace(asm.activations[value], grid=grid)
+
+
+def _refuse_wide(node: ir.Node, grid: Grid) -> None:
+    """Let inputs be int8 only.
+
+    Raises:
+        UnsupportedOpError: HT303.
+    """
+    if grid.wide:
+        raise UnsupportedOpError(
+            "HT303", label(node), "an input of the model in int16", "quantise inputs to 8 bits"
+        )  # fmt: skip
 
 
 def _view(asm: Assembler, node: ir.Node) -> None:

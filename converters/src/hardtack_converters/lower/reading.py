@@ -56,9 +56,10 @@ class Target:
 
     def code_bounds(self, grid: Grid) -> tuple[int, int]:
         """Return the clamp of the codes: TFLite's CalculateActivationRangeQuantized."""
-        low = -128 if self.low == -np.inf else grid.code(self.low)
-        high = 127 if self.high == np.inf else grid.code(self.high)
-        return min(max(low, -128), 127), min(max(high, -128), 127)
+        least, largest = grid.bounds
+        low = least if self.low == -np.inf else grid.code(self.low)
+        high = largest if self.high == np.inf else grid.code(self.high)
+        return min(max(low, least), largest), min(max(high, least), largest)
 
 
 def _scale_of(node: ir.Node) -> npt.NDArray[np.float32]:
@@ -75,7 +76,8 @@ def grid_of(node: ir.Node) -> Grid:
     """Return the grid of a QuantizeLinear or DequantizeLinear of an activation.
 
     Raises:
-        UnsupportedOpError: HT303, it is per channel, not constant, or of another width than 8 bits.
+        UnsupportedOpError: HT303, it is per channel, not constant, of another width than 8 bits,
+            or of 16 bits and not symmetric.
     """
     scale = _scale_of(node)
     zero = query.constant(query.input_at(node, 2))
@@ -86,11 +88,19 @@ def grid_of(node: ir.Node) -> Grid:
         )  # fmt: skip
     # Without a zero point, ONNX quantises to uint8 around 0.
     kind: np.dtype[Any] = np.dtype(np.uint8) if zero is None else zero.dtype
-    if kind not in (np.dtype(np.int8), np.dtype(np.uint8)):
+    if kind not in (np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.int16)):
         raise UnsupportedOpError(
-            "HT303", label(node), f"activations of type {kind}", "quantise activations to 8 bits"
-        )
+            "HT303", label(node), f"activations of type {kind}",
+            "quantise activations to 8 bits, or to symmetric int16",
+        )  # fmt: skip
     point = 0 if zero is None else int(zero.ravel()[0])
+    if kind == np.int16:
+        if point != 0:
+            raise UnsupportedOpError(
+                "HT303", label(node), f"int16 activations with zero point {point}",
+                "quantise int16 activations symmetrically",
+            )  # fmt: skip
+        return Grid(float(scale[0]), 0, wide=True)
     return Grid(float(scale[0]), point - 128 if kind == np.uint8 else point)
 
 
@@ -135,6 +145,21 @@ def activation_of(asm: Assembler, node: ir.Node, index: int) -> Activation:
         "HT303", label(node), f"its input {name} is not quantised",
         "put QuantizeLinear and DequantizeLinear around every tensor, or convert the float model",
     )  # fmt: skip
+
+
+def narrow_of(asm: Assembler, node: ir.Node, index: int) -> Activation:
+    """Return what an input of a node became that has no kernel for int16.
+
+    Raises:
+        UnsupportedOpError: HT303, it was never quantised, or to 16 bits.
+    """
+    value = activation_of(asm, node, index)
+    if value.grid.wide:
+        raise UnsupportedOpError(
+            "HT303", label(node), "it reads int16, and has a kernel for int8 only",
+            "put a QuantizeLinear to 8 bits and its DequantizeLinear before it",
+        )  # fmt: skip
+    return value
 
 
 def target_of(asm: Assembler, node: ir.Node, *, fuse: bool = True) -> Target:

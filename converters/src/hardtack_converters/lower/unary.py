@@ -16,7 +16,13 @@ from hardtack_converters.fixed_point import input_radius, quantize_multiplier
 from hardtack_converters.lower import tables
 from hardtack_converters.lower.assembler import Activation, Assembler, Grid
 from hardtack_converters.lower.order import buffer_axes, permuted
-from hardtack_converters.lower.reading import activation_of, bind, grid_or_refuse, target_of
+from hardtack_converters.lower.reading import (
+    activation_of,
+    bind,
+    grid_or_refuse,
+    narrow_of,
+    target_of,
+)
 from hardtack_converters.query import label
 from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.program import Softmax
@@ -134,7 +140,7 @@ def unary_table(node: ir.Node, source: Grid, out: Grid) -> npt.NDArray[np.int8]:
 
 def lower_unary(asm: Assembler, node: ir.Node) -> None:
     """Lower a function of one value to a table."""
-    value = activation_of(asm, node, 0)
+    value = narrow_of(asm, node, 0)
     target = target_of(asm, node, fuse=False)
     out = target.grid or natural_grid(node) or grid_or_refuse(target, node)
     table = unary_table(node, value.grid, out)
@@ -152,6 +158,9 @@ def lower_clip(asm: Assembler, node: ir.Node) -> None:
     own = replace(target, low=max(bounds[0], target.low), high=min(bounds[1], target.high))
     low, high = own.code_bounds(out)
     source = value.grid
+    if source.wide or out.wide:
+        bind(asm, target, asm.rescaled(value, out, (low, high), str(node.name)))
+        return
     table = tables.clip_table(source.scale, source.zero_point, out.scale, out.zero_point, low, high)
     bind(asm, target, asm.through_table(value, table, out, str(node.name)))
 
@@ -181,7 +190,7 @@ def lower_scalar(asm: Assembler, node: ir.Node) -> None:
             "HT302", label(node), "only one number as the other operand has a kernel"
         )
     constant_number, function = number, SCALAR[node.op_type]
-    value = activation_of(asm, node, 0 if not swapped else 1)
+    value = narrow_of(asm, node, 0 if not swapped else 1)
     target = target_of(asm, node, fuse=False)
     out = grid_or_refuse(target, node)
 
@@ -207,7 +216,7 @@ def _number(node: ir.Node, index: int) -> float | None:
 
 def lower_softmax(asm: Assembler, node: ir.Node) -> None:
     """Lower Softmax over the last axis, or over the only axis there is."""
-    value = activation_of(asm, node, 0)
+    value = narrow_of(asm, node, 0)
     axis = query.int_attribute(node, "axis", -1) % len(value.shape)
     depth = value.shape[axis]
     rows = value.order.size // depth

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from hardtack_converters.quantize import FIXED, SAME_GRID, Grid, quantized_values
+from hardtack_converters.activation_groups import FIXED, SAME_GRID, Grid, quantized_values
 from hardtack_converters.ranges import Range, affine_grid
 
 KEPT = 0.99

@@ -61,6 +61,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
                 "pass": row.name,
                 "summary": row.summary,
                 "bytes": {"before": row.bytes_before, "after": row.bytes_after},
+                "arena": {"before": row.arena_before, "after": row.arena_after},
                 "accuracy": None
                 if row.accuracy_before is None
                 else {"before": row.accuracy_before, "after": row.accuracy_after},
@@ -148,13 +149,14 @@ def _print_passes(console: Console, rows: tuple[PassRow, ...]) -> None:
     """Say of each compression pass what it gained, cost and changed."""
     from rich.table import Table
 
-    table = Table("compress", "bytes", "accuracy", "time", "", box=None, pad_edge=False)
+    table = Table("compress", "bytes", "arena", "accuracy", "time", "", box=None, pad_edge=False)
     for row in rows:
         accuracy = ""
         if row.accuracy_before is not None and row.accuracy_after is not None:
             accuracy = f"{100 * row.accuracy_before:.2f} -> {100 * row.accuracy_after:.2f} %"
         size = f"{row.bytes_before:,} -> {row.bytes_after:,}"
+        arena = f"{row.arena_before:,} -> {row.arena_after:,}"
         told = f"skipped: {row.skipped}" if row.skipped else row.summary
-        table.add_row(row.name, size, accuracy, f"{row.seconds:.1f} s", told)
+        table.add_row(row.name, size, arena, accuracy, f"{row.seconds:.1f} s", told)
     console.width = max(console.width, 160)  # a reason is worth a long line
     console.print(table)

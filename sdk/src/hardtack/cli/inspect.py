@@ -107,7 +107,7 @@ def _print(content: Bundle) -> None:
     for direction, ports in (("input", manifest.inputs), ("output", manifest.outputs)):
         for port in ports:
             console.print(
-                f"{direction:6} {port.name}  {list(port.shape)} int8  "
+                f"{direction:6} {port.name}  {list(port.shape)} {port.dtype}  "
                 f"real = {port.scale:.6g} * (code - {port.zero_point})",
                 markup=False,
             )

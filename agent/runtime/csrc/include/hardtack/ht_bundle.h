@@ -25,7 +25,7 @@ typedef enum ht_section {
     HT_SECTIONS
 } ht_section;
 
-typedef enum ht_dtype { HT_INT8 = 1, HT_INT32 = 2 } ht_dtype;
+typedef enum ht_dtype { HT_INT8 = 1, HT_INT32 = 2, HT_INT16 = 3 } ht_dtype;
 typedef enum ht_place { HT_ARENA = 0, HT_CONSTANT = 1 } ht_place;
 typedef enum ht_coding {
     HT_UNSTORED = 0, /* in the arena */
@@ -90,6 +90,9 @@ int ht_is_in_place(const ht_tensor *tensor);
 
 /* The tensor as rows: output channels, or what would be them. */
 int32_t ht_tensor_rows(const ht_tensor *tensor);
+
+/* Bytes of all elements. */
+uint32_t ht_tensor_bytes(const ht_tensor *tensor);
 
 /* Bytes that a coded tensor takes in the unpack memory, a multiple of 16. */
 uint32_t ht_unpacked_bytes(const ht_tensor *tensor);

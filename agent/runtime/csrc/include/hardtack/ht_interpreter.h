@@ -35,14 +35,25 @@ typedef struct ht_model {
     uint32_t failed_opcode; /* and what it is */
 } ht_model;
 
-/* An int8 tensor as callers see it: real = scale * (code - zero). */
+/* A tensor as callers see it: real = scale * (code - zero). Inputs are int8. */
 typedef struct ht_port {
-    int8_t *codes;
+    int8_t *codes; /* an int16_t * where code_size is 2 */
     int32_t elements;
-    int32_t dims[4]; /* N H W C */
-    float scale;     /* 0 for tensors inside the program, whose scale the bundle does not keep */
+    int32_t code_size; /* bytes of a code */
+    int32_t dims[4];   /* N H W C */
+    float scale;       /* 0 for tensors inside the program, whose scale the bundle does not keep */
     int32_t zero;
 } ht_port;
+
+/* Code `i` of a port. */
+static inline int32_t ht_port_code(const ht_port *port, int32_t i) {
+    return port->code_size == 2 ? ((const int16_t *)(const void *)port->codes)[i] : port->codes[i];
+}
+
+/* Bytes of all codes of a port. */
+static inline uint32_t ht_port_bytes(const ht_port *port) {
+    return (uint32_t)(port->elements * port->code_size);
+}
 
 /* Check a whole bundle and find its program; see ht_bundle_open for bytes and size. */
 HT_API ht_status ht_model_open(const void *bytes, size_t size, ht_model *model);

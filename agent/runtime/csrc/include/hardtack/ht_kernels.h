@@ -1,4 +1,4 @@
-/* The int8 kernels: one function per operator, arithmetic bit-equal to TFLite Micro's.
+/* The kernels: one function per operator, those of int8 bit-equal to TFLite Micro's.
  *
  * Kernels know no bundle and check nothing: the caller guarantees what each comment demands (the
  * interpreter checks it once, when a model is opened). Activations are [H][W][C], C innermost.
@@ -23,6 +23,7 @@ typedef struct ht_output_stage {
     int32_t out_zero;    /* in [-128, 127] */
     int32_t act_min;     /* in [-128, 127], <= act_max */
     int32_t act_max;     /* in [-128, 127] */
+    int32_t out_size;    /* bytes of an output code, 1 or 2; only kernels of s16 ask */
 } ht_output_stage;
 
 typedef struct ht_window {
@@ -77,11 +78,11 @@ void ht_depthwise_conv_2d_s8(const int8_t *in, ht_dims in_dims, const int8_t *we
 
 /* One operand of add: M((x - zero) << left_shift, mult, shift). */
 typedef struct ht_operand {
-    const int8_t *codes;
-    ht_dims dims;  /* 1 where the output's dim is repeated */
-    int32_t zero;  /* in [-128, 127] */
-    int32_t mult;  /* Q0.31, >= 0 */
-    int32_t shift; /* in [-31, 30] */
+    const void *codes; /* int8, or int16 of kernels of s16 */
+    ht_dims dims;      /* 1 where the output's dim is repeated */
+    int32_t zero;      /* in [-128, 127] */
+    int32_t mult;      /* Q0.31, >= 0 */
+    int32_t shift;     /* in [-31, 30] */
 } ht_operand;
 
 typedef struct ht_add_params {
@@ -142,6 +143,46 @@ void ht_softmax_s8(const int8_t *in, const ht_softmax_params *params, int8_t *ou
 /* out[i] = table[in[i] + 128]. */
 void ht_lookup_s8(const int8_t *in, const int8_t table[256], int8_t *out, int32_t n);
 
+/* ---- Wide activations: int16 codes, symmetric, -32767..32767 with zero point 0. The arithmetic is
+ * the same, and so are the accumulators of 32 bits. */
+
+/* out = clamp(M(in - in_zero, mult, shift) + out_zero), codes of in_size bytes, 1 or 2, to codes of
+ * stage->out_size bytes; stage holds one multiplier. */
+void ht_rescale(const int8_t *in, int32_t in_size, int32_t in_zero, const ht_output_stage *stage,
+                int8_t *out, int32_t n);
+
+/* As ht_conv_2d_s8. Results are int8, or int16 where stage->out_size is 2.
+ *
+ * For each output channel sum |w| * 2^15 + |bias| < 2^31, so no accumulator overflows. */
+void ht_conv_2d_s16(const int16_t *in, ht_dims in_dims, const int8_t *weights, int32_t group_c,
+                    const int32_t *bias, const ht_window *window, int32_t in_zero,
+                    const ht_output_stage *stage, int8_t *out, ht_dims out_dims);
+
+/* The same from int8 to int16. */
+ht_conv_2d_kernel ht_conv_2d_s8_s16;
+
+void ht_depthwise_conv_2d_s16(const int16_t *in, ht_dims in_dims, const int8_t *weights,
+                              const int32_t *bias, const ht_window *window, int32_t in_zero,
+                              const ht_output_stage *stage, int8_t *out, ht_dims out_dims);
+
+/* These as their twins of int8; left_shift is at most 15, a pool or mean sums at most 2^15 codes.
+ */
+void ht_add_s16(const ht_operand *a, const ht_operand *b, const ht_add_params *params, int16_t *out,
+                ht_dims out_dims);
+void ht_mul_s16(const ht_operand *a, const ht_operand *b, const ht_output_stage *stage,
+                int16_t *out, ht_dims out_dims);
+void ht_concat_s16(const int16_t *in, int32_t outer, int32_t n, int16_t *out, int32_t row);
+void ht_pad_s16(const int16_t *in, ht_dims in_dims, ht_dims before, int16_t value, int16_t *out,
+                ht_dims out_dims);
+void ht_max_pool_2d_s16(const int16_t *in, ht_dims in_dims, const ht_window *window,
+                        int32_t act_min, int32_t act_max, int16_t *out, ht_dims out_dims);
+void ht_average_pool_2d_s16(const int16_t *in, ht_dims in_dims, const ht_window *window,
+                            int32_t act_min, int32_t act_max, int16_t *out, ht_dims out_dims);
+void ht_mean_s16(const int16_t *in, const ht_mean_params *params, int16_t *out);
+void ht_transpose_s16(const int16_t *in, ht_dims in_dims, const int32_t perm[4], int16_t *out);
+
+/* ---- The edges of a model */
+
 /* code = clamp(round(x / scale) + zero), halves away from zero, in float as TFLite Micro's
  * Quantize; NaN gives the zero point. */
 HT_API void ht_quantize_f32_s8(const float *in, float scale, int32_t zero, int8_t *out, int32_t n);
@@ -149,5 +190,6 @@ HT_API void ht_quantize_f32_s8(const float *in, float scale, int32_t zero, int8_
 /* x = scale * (code - zero). */
 HT_API void ht_dequantize_s8_f32(const int8_t *in, float scale, int32_t zero, float *out,
                                  int32_t n);
+HT_API void ht_dequantize_s16_f32(const int16_t *in, float scale, float *out, int32_t n);
 
 #endif

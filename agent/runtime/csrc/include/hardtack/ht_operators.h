@@ -6,7 +6,7 @@
 
 #include "hardtack/ht_bundle.h"
 
-#define HT_OPERATORS 14 /* the largest opcode and one; opcode 0 is none */
+#define HT_OPERATORS 26 /* the largest opcode and one; opcode 0 is none */
 
 typedef struct ht_operator_entry ht_operator_entry;
 typedef struct ht_in_place_entry ht_in_place_entry;
@@ -25,6 +25,18 @@ extern const ht_operator_entry ht_operator_mean;
 extern const ht_operator_entry ht_operator_transpose;
 extern const ht_operator_entry ht_operator_softmax;
 extern const ht_operator_entry ht_operator_lookup;
+extern const ht_operator_entry ht_operator_rescale;
+extern const ht_operator_entry ht_operator_conv_2d_s16;
+extern const ht_operator_entry ht_operator_depthwise_conv_2d_s16;
+extern const ht_operator_entry ht_operator_fully_connected_s16;
+extern const ht_operator_entry ht_operator_add_s16;
+extern const ht_operator_entry ht_operator_mul_s16;
+extern const ht_operator_entry ht_operator_concat_s16;
+extern const ht_operator_entry ht_operator_pad_s16;
+extern const ht_operator_entry ht_operator_max_pool_2d_s16;
+extern const ht_operator_entry ht_operator_average_pool_2d_s16;
+extern const ht_operator_entry ht_operator_mean_s16;
+extern const ht_operator_entry ht_operator_transpose_s16;
 
 extern const ht_operator_entry *const ht_operators[HT_OPERATORS];
 

@@ -22,6 +22,12 @@ void ht_quantize_f32_s8(const float *in, float scale, int32_t zero, int8_t *out,
     }
 }
 
+void ht_dequantize_s16_f32(const int16_t *in, float scale, float *out, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        out[i] = scale * (float)in[i];
+    }
+}
+
 void ht_dequantize_s8_f32(const int8_t *in, float scale, int32_t zero, float *out, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         out[i] = scale * (float)(in[i] - zero);

@@ -1,18 +1,3 @@
-#include <string.h>
-
-#include "hardtack/ht_kernels.h"
-
-void ht_pad_s8(const int8_t *in, ht_dims in_dims, ht_dims before, int8_t value, int8_t *out,
-               ht_dims out_dims) {
-    const int32_t elements = out_dims.n * out_dims.h * out_dims.w * out_dims.c;
-    memset(out, value, (size_t)elements);
-    for (int32_t n = 0; n < in_dims.n; n++) {
-        for (int32_t h = 0; h < in_dims.h; h++) {
-            for (int32_t w = 0; w < in_dims.w; w++) {
-                const int32_t row = ((n + before.n) * out_dims.h + h + before.h) * out_dims.w;
-                memcpy(out + (row + w + before.w) * out_dims.c + before.c, in, (size_t)in_dims.c);
-                in += in_dims.c;
-            }
-        }
-    }
-}
+#define CODE int8_t
+#define KERNEL ht_pad_s8
+#include "../ht_pad.h"

@@ -1,18 +1,3 @@
-#include "hardtack/ht_kernels.h"
-
-void ht_transpose_s8(const int8_t *in, ht_dims in_dims, const int32_t perm[4], int8_t *out) {
-    const int32_t dims[4] = {in_dims.n, in_dims.h, in_dims.w, in_dims.c};
-    const int32_t steps[4] = {in_dims.h * in_dims.w * in_dims.c, in_dims.w * in_dims.c, in_dims.c,
-                              1};
-    for (int32_t a = 0; a < dims[perm[0]]; a++) {
-        for (int32_t b = 0; b < dims[perm[1]]; b++) {
-            for (int32_t c = 0; c < dims[perm[2]]; c++) {
-                const int8_t *row =
-                    in + a * steps[perm[0]] + b * steps[perm[1]] + c * steps[perm[2]];
-                for (int32_t d = 0; d < dims[perm[3]]; d++) {
-                    *out++ = row[d * steps[perm[3]]];
-                }
-            }
-        }
-    }
-}
+#define CODE int8_t
+#define KERNEL ht_transpose_s8
+#include "../ht_transpose.h"

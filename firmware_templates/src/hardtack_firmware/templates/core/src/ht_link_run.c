@@ -15,7 +15,7 @@ static uint32_t bytes_of(const ht_model *model, find_port find, uint32_t count) 
     for (uint32_t i = 0; i < count; i++) {
         ht_port port;
         (void)find(model, i, &port);
-        size += (uint32_t)port.elements;
+        size += ht_port_bytes(&port);
     }
     return size;
 }
@@ -27,12 +27,12 @@ static void copy_row(const ht_model *model, find_port find, uint32_t offset, uin
     for (uint32_t i = 0; size > 0; i++) {
         ht_port port;
         (void)find(model, i, &port);
-        const uint32_t elements = (uint32_t)port.elements;
-        if (offset >= elements) {
-            offset -= elements;
+        const uint32_t bytes_here = ht_port_bytes(&port);
+        if (offset >= bytes_here) {
+            offset -= bytes_here;
             continue;
         }
-        const uint32_t n = size < elements - offset ? size : elements - offset;
+        const uint32_t n = size < bytes_here - offset ? size : bytes_here - offset;
         if (into_ports) {
             memcpy(port.codes + offset, bytes, n);
         } else {
@@ -91,7 +91,7 @@ static uint32_t index_of_largest(const ht_model *model) {
     uint32_t top = 0;
     (void)ht_output(model, 0, &port);
     for (int32_t i = 1; i < port.elements; i++) {
-        if (port.codes[i] > port.codes[top]) {
+        if (ht_port_code(&port, i) > ht_port_code(&port, (int32_t)top)) {
             top = (uint32_t)i;
         }
     }

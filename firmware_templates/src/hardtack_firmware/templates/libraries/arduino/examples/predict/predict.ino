@@ -49,7 +49,7 @@ void loop() {
     ht_output(&model, 0, &output);
     int32_t top = 0;
     for (int32_t i = 1; i < output.elements; i++) {
-      if (output.codes[i] > output.codes[top]) {
+      if (ht_port_code(&output, i) > ht_port_code(&output, top)) {
         top = i;
       }
     }

@@ -43,7 +43,7 @@ static uint32_t row_size(const ht_model *model, find_port find, uint32_t count) 
     for (uint32_t i = 0; i < count; i++) {
         ht_port port;
         (void)find(model, i, &port);
-        size += (uint32_t)port.elements;
+        size += ht_port_bytes(&port);
     }
     return size;
 }
@@ -168,12 +168,12 @@ JNIEXPORT jobject JNICALL Java_dev_hardtack_Model_port(JNIEnv *env, jclass class
     if (kind == NULL) {
         return NULL;
     }
-    const jmethodID make = (*env)->GetMethodID(env, kind, "<init>", "(IFI)V");
+    const jmethodID make = (*env)->GetMethodID(env, kind, "<init>", "(IIFI)V");
     if (make == NULL) {
         return NULL;
     }
-    return (*env)->NewObject(env, kind, make, (jint)port.elements, (jfloat)port.scale,
-                             (jint)port.zero);
+    return (*env)->NewObject(env, kind, make, (jint)port.elements, (jint)port.code_size,
+                             (jfloat)port.scale, (jint)port.zero);
 }
 
 JNIEXPORT jbyteArray JNICALL Java_dev_hardtack_Model_run(JNIEnv *env, jclass class, jlong handle,
@@ -196,9 +196,9 @@ JNIEXPORT jbyteArray JNICALL Java_dev_hardtack_Model_run(JNIEnv *env, jclass cla
         return NULL;
     }
     at = 0;
-    for (uint32_t i = 0; i < loaded->model.output_count; i++, at += port.elements) {
+    for (uint32_t i = 0; i < loaded->model.output_count; i++, at += (jsize)ht_port_bytes(&port)) {
         (void)ht_output(&loaded->model, i, &port);
-        (*env)->SetByteArrayRegion(env, result, at, port.elements, port.codes);
+        (*env)->SetByteArrayRegion(env, result, at, (jsize)ht_port_bytes(&port), port.codes);
     }
     return result;
 }

@@ -50,7 +50,7 @@ public final class Model implements AutoCloseable {
      * Runs the model.
      *
      * @param codes all inputs, one after the other; real = scale * (code - zero)
-     * @return all outputs, one after the other
+     * @return all outputs, one after the other; codes of two bytes are little-endian
      * @throws IllegalArgumentException there are more or fewer codes than the inputs have
      */
     public byte[] run(byte[] codes) {
@@ -76,11 +76,16 @@ public final class Model implements AutoCloseable {
     /** An input or output: real = scale * (code - zero). */
     public static final class Port {
         public final int elements;
+
+        /** Bytes of a code: 1, or 2 of an output in int16. */
+        public final int codeSize;
+
         public final float scale;
         public final int zero;
 
-        Port(int elements, float scale, int zero) {
+        Port(int elements, int codeSize, float scale, int zero) {
             this.elements = elements;
+            this.codeSize = codeSize;
             this.scale = scale;
             this.zero = zero;
         }

@@ -1,0 +1,6 @@
+#define CODE int16_t
+#define CODES HT_CODES16
+#define KERNEL ht_max_pool_2d_s16
+#include "ht_operator_pool.h"
+
+const ht_operator_entry ht_operator_max_pool_2d_s16 = {check, NULL, run, 0x1, 1};

@@ -1,0 +1,3 @@
+#define CODE int16_t
+#define KERNEL ht_mean_s16
+#include "../ht_mean.h"
