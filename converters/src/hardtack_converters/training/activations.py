@@ -37,7 +37,7 @@ class Activation(nn.Module):
             rounds: Or return them as they are.
         """
         if self.training and self.fixed is None:
-            self._see(x.detach().float())
+            self._see(x.detach().to(self.limits.dtype))
         return self._rounded(x) if rounds else x
 
     def _see(self, x: Tensor) -> None:

@@ -114,7 +114,7 @@ def _check_batches(course: Course, samples: FloatArray) -> None:
     """
     few = torch.from_numpy(samples[:SEVERAL]).double()
     try:
-        course.module.double()
+        course.module.double().eval()
         with torch.no_grad():
             single = torch.cat([course.module(few[at : at + 1]) for at in range(len(few))])
             together = course.module(few)
@@ -122,6 +122,6 @@ def _check_batches(course: Course, samples: FloatArray) -> None:
     except RuntimeError:  # of torch: sizes that do not go together
         alike = False
     finally:
-        course.module.float()
+        course.module.float().train()
     if not alike:
         raise untrainable("model", "it mixes the samples of a batch, or gives no row of classes")
