@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from hardtack_converters import query
 from hardtack_converters.compress.outliers import share_of
-from hardtack_converters.lower.tables import SIGN_GRID
+from hardtack_converters.lower.tables import fixed_grid
 from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
@@ -30,14 +30,6 @@ from hardtack_converters.ranges import (
 from hardtack_runtime.errors import ModelImportError
 
 Grid = tuple[float, int]
-
-FIXED: dict[str, Grid] = {
-    "Sigmoid": (1 / 256, -128),
-    "Sign": SIGN_GRID,
-    "Softmax": (1 / 256, -128),
-    "Tanh": (1 / 128, 0),
-}
-"""Grids that the function's range gives, as TFLite fixes them but for Sign."""
 
 CLAMPING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "MatMul", "Mul", "Sub"})
 """Operators whose kernel clamps its result: a Relu or Clip behind costs nothing."""
@@ -130,8 +122,11 @@ def _group_grid(
 ) -> Iterable[tuple[ir.Value, Grid]]:
     producers = [value.producer() for value in group]
     kinds = {node.op_type if node else "" for node in producers} - SAME_GRID
-    if len(kinds) == 1 and (fixed := FIXED.get(next(iter(kinds)))) is not None:
-        return [(value, fixed) for value in group]
+    if len(kinds) == 1:
+        makers = [node for node in producers if node is not None and node.op_type in kinds]
+        fixed = {fixed_grid(node) for node in makers}
+        if len(fixed) == 1 and (grid := fixed.pop()) is not None:
+            return [(value, grid) for value in group]
     whole: Range | None = None
     for value in group:
         found = ranges.get(str(value.name))

@@ -9,7 +9,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from hardtack_converters.quantize import FIXED, SAME_GRID, Grid, quantized_values
+from hardtack_converters.lower.tables import fixed_grid
+from hardtack_converters.quantize import SAME_GRID, Grid, quantized_values
 from hardtack_converters.ranges import Range, affine_grid
 
 KEPT = 0.99
@@ -60,7 +61,7 @@ def coded_values(model: ir.Model) -> dict[ir.Value, tuple[str, Grid | None]]:
     found = dict[ir.Value, tuple[str, Grid | None]]()
     for value in quantized_values(model):
         producer = value.producer()
-        kind = producer.op_type if producer is not None else ""
-        if kind not in SAME_GRID:
-            found[value] = f"a{len(found)}", FIXED.get(kind)
+        if producer is None or producer.op_type not in SAME_GRID:
+            fixed = None if producer is None else fixed_grid(producer)
+            found[value] = f"a{len(found)}", fixed
     return found

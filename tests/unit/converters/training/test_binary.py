@@ -168,7 +168,8 @@ def test_assistants_are_not_binary(tmp_path: Path) -> None:
 
 def test_a_deep_binary_net_does_not_seem_to_mix_its_batch() -> None:
     """In float32 sums of a batch and of one sample differ, and so do signs of what is nearly 0."""
-    nodes, constants = [node("Conv", "x w0", "c0")], {"w0": (64, 4, 1, 1)}
+    nodes = [node("Conv", "x w0", "c0")]
+    constants: dict[str, tuple[int, ...]] = {"w0": (64, 4, 1, 1)}
     for at in range(1, 5):
         nodes.append(node("Conv", f"c{at - 1} w{at}", f"c{at}", pads=[1, 1, 1, 1]))
         constants[f"w{at}"] = (64, 64, 3, 3)
