@@ -53,7 +53,7 @@ format: setup             ## make lint's formatters happy
 	$(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
 
 bench: setup              ## every benchmark, beside its rivals
-	for name in parity bundle_size footprint coders payload microcontroller sparse binary outliers wide_activations compression compression_front compression_tiny passes teachers retraining features; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in parity bundle_size footprint coders payload microcontroller sparse binary activations outliers wide_activations compression compression_front compression_tiny passes teachers retraining features; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 soak: setup system        ## the kill test, and every input on every board, for long
 	HARDTACK_RUNS=100 $(BIN)/python -m pytest -q --timeout=7200 tests/firmware/test_qemu.py

@@ -27,9 +27,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     machine.kill()
 
 
-@pytest.mark.parametrize(
-    "weights", ["unpacked", "sparse", "packed", "xnor", "split", "wide"]
-)
+@pytest.mark.parametrize("weights", ["unpacked", "sparse", "packed", "xnor", "split", "wide"])
 @pytest.mark.parametrize("machine", [b for b in BOARDS if BOARDS[b].memory_size], indirect=True)
 def test_every_kernel_gives_the_bits_of_the_host(machine: Machine, weights: str) -> None:
     bundle, program = kernel_bundle(1, ROUNDS, weights)

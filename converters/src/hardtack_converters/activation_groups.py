@@ -7,18 +7,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from hardtack_converters import query
-from hardtack_converters.lower.tables import SIGN_GRID
 
 Group = list[ir.Value]
-Grid = tuple[float, int]
-
-FIXED: dict[str, Grid] = {
-    "Sigmoid": (1 / 256, -128),
-    "Sign": SIGN_GRID,
-    "Softmax": (1 / 256, -128),
-    "Tanh": (1 / 128, 0),
-}
-"""Grids that the function's range gives, as TFLite fixes them but for Sign."""
 
 CLAMPING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "MatMul", "Mul", "Sub"})
 """Operators whose kernel clamps its result: a Relu or Clip behind costs nothing."""

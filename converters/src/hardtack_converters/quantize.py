@@ -16,7 +16,6 @@ import onnx_ir as ir
 
 from hardtack_converters import query
 from hardtack_converters.activation_groups import (
-    FIXED,
     SAME_GRID,
     WIDE,
     Group,
@@ -26,6 +25,7 @@ from hardtack_converters.activation_groups import (
     reads_wide,
 )
 from hardtack_converters.compress.outliers import share_of
+from hardtack_converters.lower.tables import fixed_grid
 from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_converters.ranges import (
     Range,
@@ -102,8 +102,11 @@ def _grids(values: list[ir.Value], ranges: Mapping[str, Range]) -> dict[ir.Value
 def _group_grid(group: Group, ranges: Mapping[str, Range]) -> Iterable[tuple[ir.Value, Grid]]:
     producers = [value.producer() for value in group]
     kinds = {node.op_type if node else "" for node in producers} - SAME_GRID
-    if len(kinds) == 1 and (fixed := FIXED.get(next(iter(kinds)))) is not None:
-        return [(value, Grid(*fixed)) for value in group]
+    if len(kinds) == 1:
+        makers = [node for node in producers if node is not None and node.op_type in kinds]
+        fixed = {fixed_grid(node) for node in makers}
+        if len(fixed) == 1 and (known := fixed.pop()) is not None:
+            return [(value, Grid(*known)) for value in group]
     whole: Range | None = None
     for value in group:
         found = ranges.get(str(value.name))

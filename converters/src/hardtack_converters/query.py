@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,46 @@ def set_constant(graph: ir.Graph, name: str, array: AnyArray) -> ir.Value:
 def replace_value(old: ir.Value, new: ir.Value) -> None:
     """Let every reader of `old`, the model's caller included, read `new`."""
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+
+CONDITIONS = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+"""Comparisons that a Where may choose by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A Where that chooses between two numbers by comparing a value with a third.
+
+    Attributes:
+        condition: The comparison; its first input is the value.
+        limit: What that is compared with.
+        chosen: Where it holds.
+        otherwise: Where it does not.
+    """
+
+    condition: ir.Node
+    limit: float
+    chosen: float
+    otherwise: float
+
+
+def step_of(node: ir.Node) -> Step | None:
+    """Return what a Where computes if it is a function of one value with two results."""
+    condition = node.inputs[0].producer() if node.op_type == "Where" and node.inputs[0] else None
+    if condition is None or condition.op_type not in CONDITIONS:
+        return None
+    numbers = [number(condition, 1), number(node, 1), number(node, 2)]
+    if any(one is None for one in numbers):
+        return None
+    return Step(condition, *(one for one in numbers if one is not None))
+
+
+def number(node: ir.Node, index: int) -> float | None:
+    """Return an input that is a single number known before the model runs, else None."""
+    value = input_at(node, index)
+    if value is None:
+        return None
+    known = constant(value)
+    if known is None:
+        known = dequantized(value)
+    return float(known.ravel()[0]) if known is not None and known.size == 1 else None

@@ -21,9 +21,11 @@ from hardtack_converters.lower.unary import (
     PLAIN,
     SCALAR,
     lower_clip,
+    lower_condition,
     lower_scalar,
     lower_softmax,
     lower_unary,
+    lower_where,
 )
 from hardtack_converters.memory import plan_program, reads_of, written_by
 from hardtack_converters.query import label
@@ -47,6 +49,8 @@ LOWERINGS: dict[str, Lowering] = {
     "Relu": lower_clip,
     "Softmax": lower_softmax,
     "Sub": lower_binary,
+    "Where": lower_where,
+    **dict.fromkeys(query.CONDITIONS, lower_condition),
     **dict.fromkeys([*PLAIN, *PARAMETRIC], lower_unary),
     **dict.fromkeys(SCALAR, lower_scalar),
 }

@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from hardtack_converters import fixed_point as fp
+from hardtack_converters import query
 
 Int8Array = npt.NDArray[np.int8]
 FloatArray = npt.NDArray[np.float64]
@@ -24,6 +26,25 @@ UNIT_GRID = (1 / 256, -128)
 TANH_GRID = (1 / 128, 0)
 SIGN_GRID = (float(np.float32(1 / 127)), 0)
 """Codes -127, 0 and 127: a fine grid for the bias of the layer behind."""
+
+FIXED = {
+    "Sigmoid": UNIT_GRID,
+    "Sign": SIGN_GRID,
+    "Softmax": UNIT_GRID,
+    "Tanh": TANH_GRID,
+}
+"""Grids that a function's range gives, as TFLite fixes them but for Sign."""
+
+
+def fixed_grid(node: ir.Node) -> tuple[float, int] | None:
+    """Return scale and zero point of a result that has them by what computes it, else None.
+
+    A step between -a and a, as some exporters write a sign, has the codes of one.
+    """
+    step = query.step_of(node)
+    if step is not None and step.chosen == -step.otherwise != 0:
+        return float(np.float32(abs(step.chosen) / 127)), 0
+    return FIXED.get(node.op_type)
 
 
 def _int8(codes: npt.NDArray[np.int64]) -> Int8Array:

@@ -112,13 +112,8 @@ def real_function(node: ir.Node) -> Callable[[Real], Real]:
 
 def natural_grid(node: ir.Node) -> Grid | None:
     """Return the grid a function's range fixes, if any."""
-    fixed = {
-        "Sigmoid": tables.UNIT_GRID,
-        "Sign": tables.SIGN_GRID,
-        "Softmax": tables.UNIT_GRID,
-        "Tanh": tables.TANH_GRID,
-    }
-    return Grid(*fixed[node.op_type]) if node.op_type in fixed else None
+    fixed = tables.fixed_grid(node)
+    return None if fixed is None else Grid(*fixed)
 
 
 def unary_table(node: ir.Node, source: Grid, out: Grid) -> npt.NDArray[np.int8]:
@@ -165,6 +160,14 @@ def lower_clip(asm: Assembler, node: ir.Node) -> None:
     bind(asm, target, asm.through_table(value, table, out, str(node.name)))
 
 
+COMPARE: dict[str, Callable[[Real, float], npt.NDArray[np.bool_]]] = {
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+}
+"""Comparisons that a Where may choose by."""
+
 SCALAR: dict[str, Callable[[Real, Real], Real]] = {
     "Div": lambda x, c: x / c,
     "Max": np.maximum,
@@ -181,10 +184,10 @@ def lower_scalar(asm: Assembler, node: ir.Node) -> None:
     Raises:
         UnsupportedOpError: HT302, the other operand is no single number.
     """
-    number = _number(node, 1)
+    number = query.number(node, 1)
     swapped = number is None
     if swapped:
-        number = _number(node, 0)
+        number = query.number(node, 0)
     if number is None:
         raise UnsupportedOpError(
             "HT302", label(node), "only one number as the other operand has a kernel"
@@ -204,14 +207,42 @@ def lower_scalar(asm: Assembler, node: ir.Node) -> None:
     bind(asm, target, asm.through_table(value, table, out, str(node.name)))
 
 
-def _number(node: ir.Node, index: int) -> float | None:
-    value = query.input_at(node, index)
-    if value is None:
-        return None
-    known = query.constant(value)
-    if known is None:
-        known = query.dequantized(value)
-    return float(known.ravel()[0]) if known is not None and known.size == 1 else None
+def lower_condition(asm: Assembler, node: ir.Node) -> None:
+    """Leave a comparison to the Where that reads it.
+
+    Raises:
+        UnsupportedOpError: HT302, something else reads it.
+    """
+    readers = [use.node for use in node.outputs[0].uses()]
+    if node.outputs[0].is_graph_output() or any(query.step_of(one) is None for one in readers):
+        raise UnsupportedOpError(
+            "HT302", label(node), "only a Where between two numbers, by a third, has a kernel"
+        )
+
+
+def lower_where(asm: Assembler, node: ir.Node) -> None:
+    """Lower a step from one number to another to a table.
+
+    Raises:
+        UnsupportedOpError: HT302, it is none.
+    """
+    step = query.step_of(node)
+    if step is None:
+        raise UnsupportedOpError(
+            "HT302", label(node), "only a choice between two numbers, by a third, has a kernel"
+        )
+    compare = COMPARE[step.condition.op_type]
+    value = activation_of(asm, step.condition, 0)
+    target = target_of(asm, node, fuse=False)
+    out = target.grid or natural_grid(node) or grid_or_refuse(target, node)
+
+    def evaluate(x: Real) -> Real:
+        return np.where(compare(x, step.limit), step.chosen, step.otherwise)
+
+    table = tables.function_table(
+        evaluate, value.grid.scale, value.grid.zero_point, out.scale, out.zero_point
+    )
+    bind(asm, target, asm.through_table(value, table, out, str(node.name)))
 
 
 def lower_softmax(asm: Assembler, node: ir.Node) -> None:

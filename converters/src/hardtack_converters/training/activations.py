@@ -9,8 +9,11 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from hardtack_converters.activation_groups import FIXED, SAME_GRID, Grid, quantized_values
+from hardtack_converters.activation_groups import SAME_GRID, quantized_values
+from hardtack_converters.lower.tables import fixed_grid
 from hardtack_converters.ranges import Range, affine_grid
+
+Grid = tuple[float, int]
 
 KEPT = 0.99
 """What a range keeps of itself at each step."""
@@ -37,7 +40,7 @@ class Activation(nn.Module):
             rounds: Or return them as they are.
         """
         if self.training and self.fixed is None:
-            self._see(x.detach().float())
+            self._see(x.detach().to(self.limits.dtype))
         return self._rounded(x) if rounds else x
 
     def _see(self, x: Tensor) -> None:
@@ -60,7 +63,7 @@ def coded_values(model: ir.Model) -> dict[ir.Value, tuple[str, Grid | None]]:
     found = dict[ir.Value, tuple[str, Grid | None]]()
     for value in quantized_values(model):
         producer = value.producer()
-        kind = producer.op_type if producer is not None else ""
-        if kind not in SAME_GRID:
-            found[value] = f"a{len(found)}", FIXED.get(kind)
+        if producer is None or producer.op_type not in SAME_GRID:
+            fixed = None if producer is None else fixed_grid(producer)
+            found[value] = f"a{len(found)}", fixed
     return found

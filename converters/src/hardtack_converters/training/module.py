@@ -135,7 +135,9 @@ class GraphModule(nn.Module):
             return values[value]
         name = self._names.get(value)
         if name is None:
-            return torch.from_numpy(np.array(query.constant(value)))
+            constant = torch.from_numpy(np.array(query.constant(value)))
+            real = values[self.model.graph.inputs[0]].dtype
+            return constant.to(real) if constant.is_floating_point() else constant
         return self.grids[name]() if name in self.grids else self.others[name]
 
     def all_grids(self) -> list[Grid | Codebook]:

@@ -108,14 +108,20 @@ def _check_data(model: ir.Model, samples: FloatArray, classes: npt.NDArray[np.in
 
 
 def _check_batches(course: Course, samples: FloatArray) -> None:
-    """Refuse a graph whose batch of 1 is part of its arithmetic."""
-    few = torch.from_numpy(samples[:SEVERAL])
+    """Refuse a graph whose batch of 1 is part of its arithmetic.
+
+    In float64: sums in another order must not change the sign of what is nearly zero.
+    """
+    few = torch.from_numpy(samples[:SEVERAL]).double()
     try:
+        course.module.double().eval()
         with torch.no_grad():
             single = torch.cat([course.module(few[at : at + 1]) for at in range(len(few))])
             together = course.module(few)
         alike = single.dim() == 2 and torch.allclose(single, together, 1e-3, 1e-3)
     except RuntimeError:  # of torch: sizes that do not go together
         alike = False
+    finally:
+        course.module.float().train()
     if not alike:
         raise untrainable("model", "it mixes the samples of a batch, or gives no row of classes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ torch = pytest.importorskip("torch", reason="training needs torch: make .venv/to
 from hardtack_converters.training.activations import Activation, coded_values  # noqa: E402
 from hardtack_converters.training.course import Course  # noqa: E402
 from hardtack_converters.training.module import GraphModule  # noqa: E402
-from hardtack_converters.training.options import TrainOptions  # noqa: E402
+from hardtack_converters.training.options import Epoch, TrainOptions  # noqa: E402
+from hardtack_converters.training.train import train  # noqa: E402
 
 FEW = TrainOptions(epochs=5, batch=64, activations=True)
 
@@ -94,3 +96,20 @@ def test_a_training_rounds_them_in_its_last_epochs() -> None:
             course.run_epoch()
             seen.append(course.module.rounds)
         assert seen == expected
+
+
+def test_an_interrupted_training_of_rounded_activations_goes_on_to_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    x, y = digits.samples()
+    whole = train(digits.model(), x, y, FEW, digits.codes_bytes)
+    checkpoint = tmp_path / "checkpoint"
+
+    def stop(epoch: Epoch, _: int) -> None:
+        if epoch.number == 4:  # the first that rounds
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(digits.model(), x, y, FEW, digits.codes_bytes, checkpoint=checkpoint, progress=stop)
+    again = train(digits.model(), x, y, FEW, digits.codes_bytes, checkpoint=checkpoint)
+    assert again.epochs == whole.epochs

@@ -12,7 +12,9 @@ import onnx_ir as ir
 import pytest
 
 from hardtack_converters.calibrate import open_session
+from hardtack_converters.compress.layers import layer_name, weighted_layers
 from hardtack_converters.convert import convert, pack_model
+from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
 from hardtack_converters.placing import weights_in_place
 from hardtack_converters.query import constant
@@ -37,12 +39,14 @@ SECOND, LAST = "/3/Conv", "/9/Gemm"
 FEW = TrainOptions(epochs=14, batch=32, shift=1, binary=(SECOND,))
 
 
-def graph_of(nodes: list[onnx.NodeProto], constants: dict[str, tuple[int, ...]]) -> ir.Model:
-    """Return a net of one input x [1, 4, 6, 6], of weights drawn at random."""
+def graph_of(
+    nodes: list[onnx.NodeProto], constants: dict[str, tuple[int, ...]], rank: int = 4
+) -> ir.Model:
+    """Return a net from x [1, 4, 6, 6] to y, of weights drawn at random."""
     rng = np.random.default_rng(0)
     drawn = {name: rng.normal(size=s).astype(np.float32) for name, s in constants.items()}
-    made = model_of(nodes, drawn, {"x": [1, 4, 6, 6]}, {"y": 4})
-    model = ir.from_proto(made)
+    made = model_of(nodes, drawn, {"x": [1, 4, 6, 6]}, {"y": rank})
+    model = import_model(read_source(made.SerializeToString()))
     prepare(model)
     return model
 
@@ -160,3 +164,20 @@ def test_assistants_are_not_binary(tmp_path: Path) -> None:
         read=ir.load,
     )  # fmt: skip
     assert "Sign" not in kinds(taught.model)
+
+
+def test_a_deep_binary_net_does_not_seem_to_mix_its_batch() -> None:
+    """In float32 sums of a batch and of one sample differ, and so do signs of what is nearly 0."""
+    nodes = [node("Conv", "x w0", "c0")]
+    constants: dict[str, tuple[int, ...]] = {"w0": (64, 4, 1, 1)}
+    for at in range(1, 5):
+        nodes.append(node("Conv", f"c{at - 1} w{at}", f"c{at}", pads=[1, 1, 1, 1]))
+        constants[f"w{at}"] = (64, 64, 3, 3)
+    nodes += [node("GlobalAveragePool", "c4", "g"), node("Flatten", "g", "y")]
+    model = graph_of(nodes, constants, rank=2)
+    names = tuple(layer_name(layer.node) for layer in weighted_layers(model))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 4, 6, 6)).astype(np.float32)
+    wanted = replace(FEW, epochs=1, binary=names[1:])
+    trained = train(model, x, rng.integers(0, 64, 40), wanted, digits.codes_bytes)
+    assert kinds(trained.model).count("Sign") == 4

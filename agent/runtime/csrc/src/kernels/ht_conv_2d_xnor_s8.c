@@ -113,13 +113,6 @@ HT_INLINE masks load_masks(void) {
     return m;
 }
 
-/* The ones of each byte. */
-HT_INLINE word ones_of_bytes(word x, masks m) {
-    const word pairs = x - (x >> 1 & m.one);
-    const word nibbles = (pairs & m.two) + (pairs >> 2 & m.two);
-    return (nibbles + (nibbles >> 4)) & m.four;
-}
-
 /* sum + the ones of x: of so many words that a sum can be folded. */
 #if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__)
 #define BLOCK INT32_MAX
@@ -132,7 +125,15 @@ HT_INLINE word add_ones(word sum, word x, masks m) {
 HT_INLINE int32_t folded(word sum) {
     return (int32_t)sum;
 }
-#elif defined(HT_PAIRS)
+#else
+/* The ones of each byte. */
+HT_INLINE word ones_of_bytes(word x, masks m) {
+    const word pairs = x - (x >> 1 & m.one);
+    const word nibbles = (pairs & m.two) + (pairs >> 2 & m.two);
+    return (nibbles + (nibbles >> 4)) & m.four;
+}
+
+#ifdef HT_PAIRS
 #define BLOCK INT32_MAX
 
 HT_INLINE word add_ones(word sum, word x, masks m) {
@@ -153,6 +154,7 @@ HT_INLINE int32_t folded(word sum) {
     const word halves = (sum & ALL / 0x101) + (sum >> 8 & ALL / 0x101);
     return (int32_t)(halves * (ALL / 0xFFFF) >> (WORD_BITS - 16));
 }
+#endif
 #endif
 
 /* The bits behind the last whole word of a row of weights, which are n. */
