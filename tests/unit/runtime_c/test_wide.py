@@ -109,7 +109,7 @@ def test_a_sum_that_its_weights_make_overflow_is_refused(layers: bool) -> None:
     room = (1 << 31) - 1 - (63_500 << 15)
     for bias, fits in ((room, True), (-room, True), (room + 1, False), (-room - 1, False)):
         data = packed(one_layer(WEIGHTS, bias))
-        memory = 1008 + 16 if layers else None
+        memory = 1008 + 32 if layers else None
         if fits:
             Interpreter(data, memory)
             continue
