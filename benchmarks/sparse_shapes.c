@@ -135,7 +135,7 @@ int main(void) {
     ht_golden_fill(&state, relu, sizeof relu);
     for (size_t i = 0; i < sizeof relu; i++) {
         signs[i] = (int8_t)(relu[i] == 0 ? 0 : relu[i] < 0 ? -127 : 127); /* a few zeros */
-        relu[i] = relu[i] < 0 ? -128 : relu[i]; /* as ReLU leaves it */
+        relu[i] = relu[i] < 0 ? -128 : relu[i];                           /* as ReLU leaves it */
     }
     for (int32_t i = 0; i < 128; i++) {
         state = state * 1664525u + 1013904223u;
