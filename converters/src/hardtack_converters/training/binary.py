@@ -24,6 +24,7 @@ ORDER_KEEPING = frozenset(
     {"Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Operators in front of which a Relu may stand for one behind them."""
+PLACE = "[train] binary"
 TOLERANCE = 1e-4
 """Of a magnitude: weights that were folded are products of float32."""
 
@@ -112,13 +113,16 @@ def insert_signs(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
     Raises:
         ConfigError: HT110, a pattern matches nothing, or a depthwise layer, which has no use of it.
     """
-    layers = chosen_layers(model, patterns) if patterns else []
+    if not patterns:
+        return frozenset()
+    try:
+        layers = chosen_layers(model, patterns)
+    except ConfigError as error:
+        raise ConfigError(error.code, PLACE, error.met, error.todo) from error
     for layer in layers:
         if is_depthwise(layer):
-            raise ConfigError(
-                "HT110", "layers", f"{layer_name(layer.node)!r} is depthwise and cannot be binary",
-                "name others",
-            )  # fmt: skip
+            met = f"{layer_name(layer.node)!r} is depthwise and cannot be binary"
+            raise ConfigError("HT110", PLACE, met, "name other layers")
         _insert_sign(model.graph, layer.node)
     return frozenset(layer_name(layer.node) for layer in layers)
 
