@@ -47,7 +47,7 @@ from tests.conformance.models.nets import model_of, node
 MODELS = Path(__file__).parent / "models"
 OUTCOMES = MODELS / "seeds.json"
 SEEDS = {"lenet5": 1, "lenet300": 3}
-MEAN, STD = 0.1307 * 255, 0.3081 * 255
+MEAN, STD = float(np.float32(0.1307 * 255)), float(np.float32(0.3081 * 255))
 TEACHING = 0.5
 """Share of the loss that follows the float net's soft answers."""
 PARAMETERS = {"lenet300": 266_610, "lenet5": 431_080}

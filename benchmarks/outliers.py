@@ -33,7 +33,7 @@ from hardtack_converters.ranges import (
 )
 from hardtack_runtime import sparse
 from hardtack_runtime.bundle import pack
-from hardtack_runtime.packing import Constant, frame, pack_constants
+from hardtack_runtime.packing import Constant, pack_constants, stored_size
 from hardtack_runtime.program import Conv2D, FullyConnected, Program
 from tests.conformance.models.nets import lenet5, lenet300
 from tests.digit_bundles import KEY
@@ -151,7 +151,7 @@ def stored_bytes(layers: list[tuple[Array, bool]], share: float) -> int:
             plain = weight_codes(rows, weight_scale(rows, 0), 0)
             planes.append(plain.reshape(len(rows), 1, 1, -1))
     packed = pack_constants(planes)
-    stored = sum(len(frame(one.coding, one.data)) for one in packed.constants)
+    stored = sum(stored_size(one.coding, one.data) for one in packed.constants)
     return stored + sum(len(table.encode()) for table in packed.tables) + high
 
 

@@ -26,6 +26,7 @@ from hardtack.cli.help import page_names
 from hardtack.cli.main import VERBS, cli
 from hardtack.config_errors import models_of
 from hardtack_converters.compress.run import PASSES
+from hardtack_converters.compress.settings import Pass
 from hardtack_runtime.operators import OPS
 
 HERE = Path(__file__).parent
@@ -100,11 +101,16 @@ def pass_page(settings: type[BaseModel]) -> str:
 def _rows(model: type[BaseModel], prefix: str) -> list[str]:
     notes, rows = _attribute_notes(model), []
     for name, field in model.model_fields.items():
-        inner = next(iter(models_of(field.annotation)), None)
+        models = models_of(field.annotation)
+        inner = next(iter(models), None)
         required = field.default is PydanticUndefined
         default = "required" if required else json.dumps(field.default, default=str)
         note = notes.get(name, "")
-        if inner is not None:
+        if inner is not None and issubclass(inner, Pass):
+            kinds = [one.model_fields["pass_"].default for one in models if issubclass(one, Pass)]
+            pages = ", ".join(f"[{kind}](compression/{kind}.md)" for kind in kinds)
+            rows.append(f"| `{prefix}{name}` | `{default}` | {note} Keys: {pages}. |")
+        elif inner is not None:
             rows.append(f"| `{prefix}{name}` | | {inspect.getdoc(inner)} |")
             rows.extend(_rows(inner, f"{prefix}{name}."))
         else:

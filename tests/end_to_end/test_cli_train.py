@@ -160,3 +160,26 @@ def test_a_teacher_that_is_not_there_is_named(project: Path, cli: CommandLine) -
     append(project, TABLE + 'teacher = 0.5\nteachers = ["absent.onnx"]\n')
     assert "absent.onnx" in cli.run("train").refused("HT201", 3)
     assert written(project) == []
+
+
+def test_layers_are_factorised_and_share_values_before_they_are_trained(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    table = TABLE.replace('size = "3600 B"\n', "teacher = 0.5\n").replace("20", "6")
+    append(project, table + 'compress = [{ pass = "factorise", budget = "60 %" }]\n')
+    append(project, "share = { bits = 4 }\n")
+    change(project, 'max_drop = "1.0 %"', "")
+    cli = CommandLine(tmp_path, project)
+    try:
+        told = cli.works("train").out
+        assert "factorise: " in told
+        assert " weights in " in told
+        bundle = cli.works("convert", "--json").document
+        assert bundle["accuracy"]["int8"] > 0.9
+        change(project, 'pass = "factorise", budget = "60 %"', 'pass = "prune", sparsity = "50 %"')
+        refused = cli.run("train")
+        assert refused.status == 2
+        assert 'pattern = "channel"' in refused.err
+        change(project, 'pass = "prune", sparsity = "50 %"', 'pass = "share", bits = 3')
+        assert cli.run("train").status == 2
+    finally:
+        cli.stop()

@@ -20,7 +20,7 @@ from tests.end_to_end.fleet import until
 from tests.firmware.cable import Cable
 from tests.firmware.test_posix import Device
 
-STEP = 29
+STEP = 23
 
 
 class Bench:

@@ -20,7 +20,8 @@ from pydantic import (
 from hardtack.config_errors import first_error, syntax_error
 from hardtack.quantities import parse_share, parse_size, parse_time
 from hardtack_agent.toml_locations import KeyPath, locate_keys, nearest
-from hardtack_converters.compress.settings import Compression, Prune
+from hardtack_converters.compress.settings import Compression, Factorise, Prune
+from hardtack_converters.compress.settings import Share as Shared
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.manifest import Hardware, Name, Version
 
@@ -159,10 +160,31 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _reshaping(settings: Prune | Factorise) -> Prune | Factorise:
+    if isinstance(settings, Prune) and settings.pattern != "channel":
+        raise ValueError(
+            'what is pruned here comes back: say it by `prune`, or pattern = "channel"'
+        )
+    if isinstance(settings, Prune) and settings.sensitivity:
+        raise ValueError("training knows no sensitivity: [[compress]] does")
+    if settings.max_drop is not None or settings.required:
+        raise ValueError("nothing is measured before training: leave max_drop and required out")
+    return settings
+
+
+Reshaping = Annotated[
+    Annotated[Prune | Factorise, Field(discriminator="pass_")], AfterValidator(_reshaping)
+]
+"""A pass that changes which layers there are, or how large."""
+
+
 def _trainable(settings: Prune | None) -> Prune | None:
     if settings is not None and (settings.sensitivity or settings.pattern == "channel"):
         raise ValueError("training knows no sensitivity and no channels: [[compress]] does")
     return settings
+
+
+_Pixels = Annotated[int, Field(ge=0)]
 
 
 class Train(_Strict):
@@ -193,17 +215,26 @@ class Train(_Strict):
     by the teachers, and the last one teaches."""
     temperature: float = Field(default=4.0, gt=0)
     """Softness of those answers."""
-    shift: int = Field(default=0, ge=0)
-    """Pixels by which pictures are moved at random, each way."""
+    shift: _Pixels | tuple[_Pixels, _Pixels] = 0
+    """Pixels by which pictures are moved at random, each way; or `[rows, columns]`."""
+    mixup: float = Field(default=0.0, ge=0, le=1)
+    """Largest share of another sample that is mixed into each; good with teachers and few data."""
     seed: int = Field(default=0, ge=0)
     """Of everything random: the same seed gives the same model."""
     prune: Annotated[Prune | None, BeforeValidator(_numbers_in), AfterValidator(_trainable)] = None
-    """Set weights to zero on the way: the keys of [[compress]] prune; max_drop is of held out."""
+    """Set weights to zero on the way: as [[compress]] prune does; max_drop is of held out."""
+    share: Annotated[Shared | None, BeforeValidator(_numbers_in)] = None
+    """Let the weights of a layer share few values, and learn these. Prune before, in a training of
+    its own."""
+    compress: Annotated[tuple[Reshaping, ...], BeforeValidator(_all_numbers)] = ()
+    """Passes that change the layers before they are trained: factorise, and prune by channel."""
 
     @model_validator(mode="after")
     def _teaching(self) -> Self:
         if self.teachers and not self.teacher:
             raise ValueError("teachers need `teacher`, their share of the loss, above 0")
+        if self.prune and self.share:
+            raise ValueError("prune first, then share in a training of its own")
         if self.assistants and not self.teachers:
             raise ValueError("assistants need teachers")
         if self.teacher_weights and len(self.teacher_weights) != len(self.teachers):
@@ -230,7 +261,8 @@ class Target(_Strict):
     flash: Size | None = None
     """Limit for the bundle."""
     pack: Literal["fast", "smallest"] = "fast"
-    """smallest: weights coded by context too; unpacked at start a hundred times more slowly."""
+    """smallest: weights coded by context too, unpacked at start a hundred times more slowly; one
+    golden vector, and half of each digest."""
     in_place: Literal["auto", "always", "never"] = "auto"
     """Weights with many zeros, or of few values, used where they lie in flash and never unpacked.
     auto: where that is faster on `hardware`, `pack` is fast, and `flash` and [gates] size allow it,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from hardtack.config import Deployment, Train
 from hardtack.evaluation import load_labelled
 from hardtack.files import write_whole
 from hardtack_converters import query
+from hardtack_converters.compress.factorise import factorise
+from hardtack_converters.compress.prune import prune
+from hardtack_converters.compress.settings import Factorise, Prune
 from hardtack_converters.convert import Options
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import is_quantized, prepare
@@ -78,6 +82,8 @@ def train_model(
 
     options = replace(conversion_options(config, base), compress=())
     model, source = _prepared(base / config.model.path, config)
+    teachers = [_prepared(base / name, config)[0] for name in wanted.teachers] or [model.clone()]
+    reshaped = _reshape(model, wanted.compress)
     samples, classes = _samples(model, wanted, options, base)
     path = base / wanted.out
     checkpoint = path.with_name(path.name + ".checkpoint")
@@ -89,7 +95,6 @@ def train_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     resumed = any(file.exists() for file in under_way)
     how = _options(wanted)
-    teachers = [_prepared(base / name, config)[0] for name in wanted.teachers]
     taught = train_assistants(
         assistants, samples, classes, how, teachers=teachers,
         read=lambda file: _prepared(file, config)[0], progress=progress,
@@ -104,9 +109,21 @@ def train_model(
     trained.model.metadata_props[MADE_FROM] = source
     write_whole(path, ir.to_proto(trained.model).SerializeToString())
     checkpoint.unlink(missing_ok=True)
-    notices = (f"assistant {at}: {n}" for at, each in enumerate(taught, 1) for n in each.notices)
-    trained = replace(trained, notices=(*notices, *trained.notices))
+    notices = [f"assistant {at}: {n}" for at, each in enumerate(taught, 1) for n in each.notices]
+    trained = replace(trained, notices=(*reshaped, *notices, *trained.notices))
     return Training(path, trained, resumed, tuple(each.best for each in taught))
+
+
+def _reshape(model: ir.Model, passes: Sequence[Prune | Factorise]) -> list[str]:
+    """Run passes on a prepared model, by its weights alone; return what each came to."""
+    told = []
+    for settings in passes:
+        if isinstance(settings, Factorise):
+            changed = factorise(model, settings)
+        else:
+            changed = prune(model, settings)
+        told.append(f"{settings.pass_}: {changed.summary}")
+    return told
 
 
 def _options(wanted: Train) -> TrainOptions:
@@ -116,7 +133,8 @@ def _options(wanted: Train) -> TrainOptions:
         epochs=wanted.epochs, size=wanted.size, lr=wanted.lr, batch=wanted.batch,
         average=wanted.average, teacher=wanted.teacher,
         teacher_weights=tuple(wanted.teacher_weights), temperature=wanted.temperature,
-        shift=wanted.shift, seed=wanted.seed, prune=wanted.prune,
+        shift=wanted.shift, mixup=wanted.mixup, seed=wanted.seed, prune=wanted.prune,
+        share=wanted.share,
     )  # fmt: skip
 
 

@@ -315,7 +315,7 @@ def test_a_folded_bias_that_does_not_fit_is_refused(damage: str) -> None:
         data[row - 7] = 1  # its weights are in the arena, all of a sudden
         struct.pack_into("<H", data, row - 2, 0)
     else:
-        struct.pack_into("<I", data, at, 2 if damage == "half a width" else 0)
+        struct.pack_into("<H", data, at, 2 if damage == "half a width" else 0)
     assert "narrow" in _said(unpack, bytes(data)) or "folded" in _said(unpack, bytes(data))
     assert _said(Interpreter, bytes(data))
 

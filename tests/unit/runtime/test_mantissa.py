@@ -56,9 +56,11 @@ def test_all_bits_are_kept_where_they_are_used() -> None:
 
 @pytest.mark.parametrize("length", [0, 23, 25, 96])
 def test_a_length_that_does_not_fit_is_refused_by_both_readers(length: int) -> None:
-    data = bytearray(written(layer(8)[0]))
-    at = bytes(data).rindex(struct.pack("<I", OUTPUTS))
-    struct.pack_into("<I", data, at, length)
+    program, mult = layer(8)
+    data = bytearray(written(program))
+    highest = (np.asarray(program.tensors[mult].data) >> 23).astype(np.uint8).tobytes()
+    at = bytes(data).index(struct.pack("<H", OUTPUTS) + highest)
+    struct.pack_into("<H", data, at, length)
     for read in (unpack, Interpreter):
         with pytest.raises(BundleError) as caught:
             read(bytes(data))

@@ -199,18 +199,23 @@ static ht_status read_dims(const uint8_t **next, uint32_t layout, ht_tensor *ten
     return HT_OK;
 }
 
-/* Find the stored bytes of a constant: those that are not raw have their length in front. */
-static ht_status read_stored(const ht_span *data, ht_tensor *tensor) {
-    if (tensor->offset % 4 != 0 || tensor->offset > data->size) {
+/* Find the stored bytes of a constant: those that are not raw have their length in front. Raw ones
+ * are used where they lie, by the word. */
+static ht_status read_stored(const ht_span *data, uint32_t layout, ht_tensor *tensor) {
+    tensor->stored_size = ht_tensor_bytes(tensor);
+    if (tensor->offset > data->size) {
         return HT_ERR_TENSOR;
     }
-    tensor->stored_size = ht_tensor_bytes(tensor);
     if (tensor->coding != HT_RAW) {
-        if (data->size - tensor->offset < 4) {
+        const uint32_t length_size = layout & WIDE_OFFSET ? 4 : 2;
+        if (data->size - tensor->offset < length_size) {
             return HT_ERR_TENSOR;
         }
-        tensor->stored_size = load32_le(data->bytes + tensor->offset);
-        tensor->offset += 4;
+        const uint8_t *length = data->bytes + tensor->offset;
+        tensor->stored_size = layout & WIDE_OFFSET ? load32_le(length) : load16_le(length);
+        tensor->offset += length_size;
+    } else if (tensor->offset % (tensor->stored_size >= 4 ? 4 : element_size(tensor)) != 0) {
+        return HT_ERR_TENSOR;
     }
     return tensor->stored_size <= data->size - tensor->offset ? HT_OK : HT_ERR_TENSOR;
 }
@@ -236,7 +241,7 @@ static ht_status read_entry(const ht_bundle *bundle, uint32_t index, ht_tensor *
     if (status != HT_OK || tensor->place == HT_ARENA) {
         return status;
     }
-    return read_stored(&bundle->section[HT_DATA], tensor);
+    return read_stored(&bundle->section[HT_DATA], layout, tensor);
 }
 
 static int arena_entry_is_sound(const ht_bundle *bundle, const ht_tensor *tensor) {

@@ -28,7 +28,6 @@ from hardtack_runtime.sections import (
     encode_golden,
     encode_tables,
     encode_tensors,
-    lay_out,
     round_up,
     row_of,
     unpacked_size,
@@ -125,7 +124,8 @@ def pack(
         codings: Of tensors, by index, that are to have this coding, where they can: RAW, or one
             that is used where it lies.
         in_place: Codings beside RAW that weights may have which `unpack_limit` has no room for.
-        smallest: Code weights by ctx where that is smaller; it is slow to unpack.
+        smallest: Code weights by ctx where that is smaller, which is slow to unpack, and keep half
+            of each digest of the provenance.
 
     Raises:
         ValueError: the name or the hardware does not fit its field of the header.
@@ -150,11 +150,11 @@ def pack(
     )  # fmt: skip
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
-    data, offsets = lay_out(packed)
+    table, data = encode_tensors(program.tensors, packed)
     sections = (
-        encode_manifest(manifest),
+        encode_manifest(manifest, 16 if smallest else 32),
         encode_program(program),
-        encode_tensors(program.tensors, packed, offsets),
+        table,
         encode_tables(packed),
         data,
         encode_golden(golden, len(program.ops)),

@@ -46,7 +46,8 @@ class PortSpec(_Strict):
         return math.prod(self.shape)
 
 
-Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{32}|[0-9a-f]{64})?$")]
+"""SHA-256, or the first half of it, in hex."""
 
 
 class Provenance(_Strict):
@@ -127,11 +128,16 @@ DICTIONARY = cbor2.dumps(_TYPICAL, canonical=True)
 _RAW_DEFLATE = -15
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    """Write the META section: deterministic CBOR, deflated, without what the header says."""
+def encode_manifest(manifest: Manifest, digest_size: int = 32) -> bytes:
+    """Write the META section: deterministic CBOR, deflated, without what the header says.
+
+    Args:
+        manifest: What to write.
+        digest_size: Bytes of each digest that are written.
+    """
     fields = manifest.model_dump(mode="json", exclude=_IN_HEADER, exclude_defaults=True)
     origin = fields.get("provenance", {})
-    origin |= {key: bytes.fromhex(origin[key]) for key in _DIGESTS if key in origin}
+    origin |= {key: bytes.fromhex(origin[key])[:digest_size] for key in _DIGESTS if key in origin}
     packer = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, zdict=DICTIONARY)
     return packer.compress(cbor2.dumps(fields, canonical=True)) + packer.flush()
 

@@ -389,10 +389,11 @@ def _best(
 
 
 def _stored_size(option: _Option) -> int:
-    return len(frame(option.coding, option.data))
+    return stored_size(option.coding, option.data)
 
 
-def frame(coding: Coding, data: bytes) -> bytes:
-    """Return the bytes as they lie in DATA: a length in front unless raw, padded to 4."""
-    length = b"" if coding == Coding.RAW else struct.pack("<I", len(data))
-    return length + data + bytes(-len(data) % 4)
+def stored_size(coding: Coding, data: bytes) -> int:
+    """Return the bytes it takes in DATA, where lengths have two bytes: there it counts."""
+    if coding != Coding.RAW:
+        return 2 + len(data)
+    return len(data) + (-len(data) % 4 if len(data) >= 4 else 0)

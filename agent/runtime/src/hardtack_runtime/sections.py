@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hardtack_runtime import codebook, context, huffman, masking, sparse
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
-from hardtack_runtime.packing import Coding, Packed, frame, row_sums, unpacked_bytes
+from hardtack_runtime.packing import Coding, Packed, row_sums, stored_size, unpacked_bytes
 from hardtack_runtime.program import Dims, GoldenVector, Program, Tensor
 
 ARENA = 0
@@ -23,6 +23,8 @@ MAX_DIM = 65535
 MAX_TENSORS = 16384
 MAX_TABLES = 256
 MAX_VECTORS = 64
+_NARROW = 65535
+"""Largest offset, and largest length, of two bytes."""
 _HEAD = struct.Struct("<HBB")
 _WITHOUT_TABLES: dict[int, Callable[[bytes, Dims], npt.NDArray[np.int8]]] = {
     Coding.CTX: context.decode,
@@ -49,18 +51,6 @@ def unpacked_size(program: Program, packed: Packed) -> int:
         for data, stored in zip(constants, packed.constants, strict=True)
         if stored.coding.is_unpacked
     )
-
-
-def lay_out(packed: Packed) -> tuple[bytes, list[int]]:
-    """Concatenate stored constants, equal ones once; return DATA and each one's offset."""
-    data, offsets, seen = bytearray(), [], dict[bytes, int]()
-    for stored in packed.constants:
-        framed = frame(stored.coding, stored.data)
-        if framed not in seen:
-            seen[framed] = len(data)
-            data += framed
-        offsets.append(seen[framed])
-    return bytes(data), offsets
 
 
 class Layout(IntFlag):
@@ -116,8 +106,12 @@ def row_of(tensor: Tensor, coding: int, offset: int, table: int = 0, gap_table: 
     return Row(dtype, coding, table, gap_table, tensor.dims, offset)
 
 
-def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed, offsets: list[int]) -> bytes:
-    """Write the TENS section, its rows as short as all of them allow."""
+def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed) -> tuple[bytes, bytes]:
+    """Write the sections TENS and DATA, rows and lengths as short as all of them allow."""
+    arena = max((t.offset for t in tensors if not t.is_constant), default=0)
+    in_data = sum(stored_size(one.coding, one.data) for one in packed.constants)
+    is_wide = max(arena, in_data) > _NARROW
+    data, offsets = _lay_out(packed, is_wide)
     constants = iter(zip(packed.constants, offsets, strict=True))
     rows = []
     for tensor in tensors:
@@ -126,16 +120,39 @@ def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed, offsets: list[in
             rows.append(row_of(tensor, stored.coding, offset, stored.table, stored.gap_table))
         else:
             rows.append(row_of(tensor, ARENA, tensor.offset))
-    layout = Layout(0)
+    layout = Layout.WIDE_OFFSET if is_wide else Layout(0)
     if max(row.dims[3] for row in rows) > 255:
         layout |= Layout.WIDE_CHANNELS
     if max(max(row.dims[:3]) for row in rows) > 255:
         layout |= Layout.WIDE_OTHERS
-    if max(row.offset for row in rows) > 65535:
-        layout |= Layout.WIDE_OFFSET
     if packed.tables:
         layout |= Layout.TABLES
-    return _HEAD.pack(len(rows), layout, 0) + b"".join(row.encode(layout) for row in rows)
+    table = _HEAD.pack(len(rows), layout, 0) + b"".join(row.encode(layout) for row in rows)
+    return table, data
+
+
+def _lay_out(packed: Packed, is_wide: bool) -> tuple[bytes, list[int]]:
+    """Concatenate stored constants, equal ones once; return DATA and each one's offset.
+
+    Those that are read by the word come first, then those that may be read by its half, so that no
+    others have to be padded.
+    """
+    keys = [(stored.coding == Coding.RAW, stored.data) for stored in packed.constants]
+    data, at = bytearray(), dict[tuple[bool, bytes], int]()
+    for key in sorted(set(keys), key=lambda key: (_rank(*key), keys.index(key))):
+        is_raw, content = key
+        at[key] = len(data)
+        data += b"" if is_raw else struct.pack("<I" if is_wide else "<H", len(content))
+        data += content + bytes(-len(content) % 4 if _is_aligned(*key) else 0)
+    return bytes(data), [at[key] for key in keys]
+
+
+def _rank(is_raw: bool, content: bytes) -> int:
+    return 0 if _is_aligned(is_raw, content) else 1 if is_raw and len(content) == 2 else 2
+
+
+def _is_aligned(is_raw: bool, content: bytes) -> bool:
+    return is_raw and len(content) >= 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +196,7 @@ def decode_tensors(
         )
     tensors, stored, before = list[Tensor](), [], None
     for row in rows:
-        tensor, how = _decode_tensor(row, data, tables, before)
+        tensor, how = _decode_tensor(row, _stored_bytes(row, layout, data), tables, before)
         tensors.append(tensor)
         if how is not None:
             before = None if how.coding.is_in_place else tensor.data
@@ -246,12 +263,11 @@ def _codes(row: _Row, tables: int) -> bool:
 
 
 def _decode_tensor(
-    row: _Row, data: bytes, tables: list[huffman.Table], before: npt.NDArray[Any] | None
+    row: _Row, stored: bytes, tables: list[huffman.Table], before: npt.NDArray[Any] | None
 ) -> tuple[Tensor, StoredAs | None]:
     name = f"tensor_{row.index}"
     if row.coding == ARENA:
         return Tensor(name, row.dims, None, row.offset, row.dtype.itemsize == 2), None
-    stored = _stored_bytes(row, data)
     if row.coding == Coding.FOLDED:
         values = _unfold(row, stored, before)
     else:
@@ -261,12 +277,19 @@ def _decode_tensor(
     )
 
 
-def _stored_bytes(row: _Row, data: bytes) -> bytes:
+def _stored_bytes(row: _Row, layout: Layout, data: bytes) -> bytes:
+    """Return those of a constant; none of a tensor in the arena."""
+    if row.coding == ARENA:
+        return b""
     offset, size = row.offset, row.raw_size
-    if row.coding != Coding.RAW:
-        (size,) = struct.unpack_from("<I", data, offset)
-        offset += 4
-    if offset % 4 or offset + size > len(data):
+    if row.coding == Coding.RAW:
+        misplaced = offset % (4 if size >= 4 else row.dtype.itemsize) != 0
+    else:
+        length = struct.Struct("<I" if Layout.WIDE_OFFSET in layout else "<H")
+        misplaced = offset + length.size > len(data)
+        size = 0 if misplaced else length.unpack_from(data, offset)[0]
+        offset += length.size
+    if misplaced or offset + size > len(data):
         raise BundleError("HT212", row.where, "lies outside DATA")
     return data[offset : offset + size]
 

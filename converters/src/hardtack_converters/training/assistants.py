@@ -84,7 +84,7 @@ def train_assistants(
         ModelImportError: as `train`.
     """
     taught: list[Taught] = []
-    wanted = replace(options, size=None, rate=0.0, prune=None)
+    wanted = replace(options, size=None, rate=0.0, prune=None, share=None)
     for assistant in assistants:
         if taught:
             teachers, wanted = [taught[-1].model], replace(wanted, teacher_weights=())

@@ -11,13 +11,14 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from hardtack_converters.training.augment import cross_entropy, mixed, moved, picture_axes
 from hardtack_converters.training.average import Average
+from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
-from hardtack_converters.training.teachers import distance, softened
+from hardtack_converters.training.teachers import Teachers, distance
 from hardtack_runtime.errors import ModelImportError
 
 SMALLEST_LR = 0.01
@@ -64,8 +65,10 @@ class Course:
         samples, classes = data
         kept = len(samples) - min(options.held_out, len(samples) // 5)
         self.options, self.sizer = options, sizer
+        self.teachers: Teachers | None = None
         self.soft: Tensor | None = None
-        self.module = GraphModule(model)
+        self.axes = picture_axes(model)
+        self.module = GraphModule(model, share=options.share)
         if not list(self.module.parameters()):
             raise untrainable("model", "it has no weights")
         self.samples, self.classes = samples[:kept], classes[:kept]
@@ -89,7 +92,7 @@ class Course:
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the parameters with their share of the learning rate."""
-        steps = [grid.log_step for grid in self.module.all_grids()]
+        steps = [grid.log_step for grid in self.module.all_grids() if isinstance(grid, Grid)]
         others = [p for p in self.module.parameters() if not any(p is step for step in steps)]
         return [{"params": others, "share": 1.0}, {"params": steps, "share": STEP_LR}]
 
@@ -158,30 +161,13 @@ class Course:
         for first in range(0, len(order) - self.batch + 1, self.batch):
             yield order[first : first + self.batch]
 
-    def _moved(self, x: Tensor) -> Tensor:
-        """Move each picture by some pixels; what leaves at one side comes in at the other."""
-        shift = self.options.shift
-        if not shift or x.dim() != 4:
-            return x
-        count, _, height, width = x.shape
-        moves = torch.randint(-shift, shift + 1, (2, count, 1), generator=self.random)
-        rows = (torch.arange(height) + moves[0]) % height
-        columns = (torch.arange(width) + moves[1]) % width
-        each = torch.arange(count)[:, None, None]
-        return x.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
-
     def _step(self, chosen: Tensor, at: int) -> float:
         steps = len(self.samples) // self.batch
         share = (len(self.epochs) + at / steps) / self.options.epochs
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * self.options.lr * max(SMALLEST_LR, cosine)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.half):
-            answers = self.module.logits(self._moved(self.samples[chosen])).float()
-        loss = functional.cross_entropy(answers, self.classes[chosen])
-        if self.soft is not None:
-            far = distance(self.soft[chosen], answers, self.options.temperature)
-            loss = (1 - self.options.teacher) * loss + self.options.teacher * far
+        loss = self._loss(chosen)
         rates = (grid.rate(self.options.structure) for grid in self.module.all_grids())
         bits = sum(rates, torch.zeros(()))
         self.optimizer.zero_grad()
@@ -191,12 +177,30 @@ class Course:
             self.average.follow()
         return float(loss.detach())
 
+    def _loss(self, chosen: Tensor) -> Tensor:
+        """Return the distance of the answers to these samples to classes and teachers."""
+        wanted, mixture = self.options, None
+        x = moved(self.samples[chosen], wanted.shift, self.axes, self.random)
+        if wanted.mixup:
+            x, mixture = mixed(x, wanted.mixup, self.random)
+        with torch.autocast("cpu", torch.bfloat16, enabled=wanted.half):
+            answers = self.module.logits(x).float()
+        loss = cross_entropy(answers, self.classes[chosen], mixture)
+        if self.teachers is None:
+            return loss
+        soft = self.teachers.soft(x) if self.soft is None else self.soft[chosen]
+        far = distance(soft, answers, wanted.temperature)
+        return (1 - wanted.teacher) * loss + wanted.teacher * far
+
     def listen(self, teachers: Sequence[ir.Model]) -> None:
-        """Follow the soft answers of models to all samples as they are, unmoved."""
+        """Follow the soft answers of models: to all samples as they are, unmoved, or to mixtures.
+
+        Mixtures are new at every step, and teachers answer to just those (arXiv 2106.05237).
+        """
         wanted, classes = self.options, self.module.logits(self.samples[:1]).shape[-1]
-        self.soft = softened(
-            teachers, wanted.teacher_weights, self.samples, wanted.temperature, classes
-        )
+        self.teachers = Teachers(teachers, wanted.teacher_weights, wanted.temperature, classes)
+        soft = self.teachers.soft(self.samples[:1] if wanted.mixup else self.samples)
+        self.soft = None if wanted.mixup else soft
 
     def _error(self, module: GraphModule) -> float:
         x, y = self.judges

@@ -33,6 +33,12 @@ class _Round(torch.autograd.Function):
         return gradient
 
 
+def rounded(x: Tensor) -> Tensor:
+    """Return whole numbers, with the gradient of x."""
+    result: Tensor = _Round.apply(x)
+    return result
+
+
 class Grid(nn.Module):
     """A weight tensor w = step * round(w / step), codes within -127..127.
 
@@ -64,7 +70,7 @@ class Grid(nn.Module):
 
     def codes(self) -> Tensor:
         """Return the codes, whole numbers whose gradient is that of w / step."""
-        return _Round.apply(self.relative / self.step) * self.mask
+        return rounded(self.relative / self.step) * self.mask
 
     def forward(self) -> Tensor:
         """Return the weights as devices will have them."""

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hardtack_converters import query
+from hardtack_converters.compress.layers import chosen_layers, is_depthwise
+from hardtack_converters.compress.settings import Share
+from hardtack_converters.training.codebook import Codebook
 from hardtack_converters.training.grid import Grid
 from hardtack_converters.training.operators import OPERATIONS
 from hardtack_runtime.errors import ModelImportError
@@ -29,18 +32,20 @@ class GraphModule(nn.Module):
     Args:
         model: A float model that `passes.prepare` has seen; `write_back` changes it.
         exact: Leave the weights off any grid: for a teacher.
+        share: Which layers have few values, which are learnt, and how many.
 
     Raises:
         ModelImportError: HT228, a node that has no torch counterpart here.
+        ConfigError: HT110, a name in `share.layers` matches nothing.
     """
 
-    def __init__(self, model: ir.Model, *, exact: bool = False) -> None:
+    def __init__(self, model: ir.Model, *, exact: bool = False, share: Share | None = None) -> None:
         super().__init__()
         self.model = model
         self.grids = nn.ModuleDict()
         self.others = nn.ParameterDict()
         self._names: dict[ir.Value, str] = {}
-        self._exact = exact
+        self._exact, self._shared_bits = exact, _shared_bits(model, share)
         if len(model.graph.inputs) != 1 or len(model.graph.outputs) != 1:
             raise untrainable("model", "it has several inputs or outputs")
         for node in model.graph:
@@ -61,7 +66,8 @@ class GraphModule(nn.Module):
         self._names[value] = name
         tensor = torch.from_numpy(numbers.copy())
         if node.op_type in WEIGHTED and index == 1 and not self._exact:
-            self.grids[name] = Grid(tensor)
+            bits = self._shared_bits.get(node)
+            self.grids[name] = Grid(tensor) if bits is None else Codebook(tensor, bits)
         else:
             self.others[name] = nn.Parameter(tensor)
 
@@ -99,9 +105,9 @@ class GraphModule(nn.Module):
             return torch.from_numpy(np.array(query.constant(value)))
         return self.grids[name]() if name in self.grids else self.others[name]
 
-    def all_grids(self) -> list[Grid]:
+    def all_grids(self) -> list[Grid | Codebook]:
         """Return the grids of all weights."""
-        return [grid for grid in self.grids.values() if isinstance(grid, Grid)]
+        return [grid for grid in self.grids.values() if isinstance(grid, Grid | Codebook)]
 
     def grid_of(self, node: ir.Node) -> Grid | None:
         """Return the grid of a node's weights, if they are on one."""
@@ -131,6 +137,14 @@ class GraphModule(nn.Module):
             parameter = self.grids[name]() if name in self.grids else self.others[name]
             numbers = parameter.detach().numpy().astype(np.float32)
             value.const_value = ir.tensor(numbers, name=value.name)
+
+
+def _shared_bits(model: ir.Model, share: Share | None) -> dict[ir.Node, int]:
+    """Return the nodes whose weights have few values, chosen as the pass `share` does."""
+    if share is None:
+        return {}
+    suitable = chosen_layers(model, share.layers, lambda layer: not is_depthwise(layer))
+    return {layer.node: share.bits for layer in suitable}
 
 
 def untrainable(where: str, met: str) -> ModelImportError:

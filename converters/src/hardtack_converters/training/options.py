@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from hardtack_converters.compress.settings import Prune
+from hardtack_converters.compress.settings import Prune, Share
 
 FIRST_RATE = 1e-6
 """Loss per bit at the beginning, when there is a limit to steer to."""
@@ -36,10 +36,13 @@ class TrainOptions:
         teacher_weights: How much each teacher counts; none: all alike.
         temperature: Of those answers.
         held_out: Samples, taken from the end and a fifth of all at most, that choose the epoch.
-        shift: Pixels by which pictures are moved at random, each way.
+        shift: Pixels by which pictures are moved at random, each way; or rows and columns.
+        mixup: Largest share of another sample that is mixed into each, 0..1. Teachers answer to
+            the mixtures, which costs a run of each of them per step.
         seed: Of everything random.
         prune: Weights to set to zero on the way, and how much accuracy, of the samples held out,
             that may cost.
+        share: Layers of few values, which are learnt. What is zero stays zero; not with `prune`.
     """
 
     epochs: int = 20
@@ -56,9 +59,11 @@ class TrainOptions:
     teacher_weights: tuple[float, ...] = ()
     temperature: float = 4.0
     held_out: int = 5000
-    shift: int = 0
+    shift: int | tuple[int, int] = 0
+    mixup: float = 0.0
     seed: int = 0
     prune: Prune | None = None
+    share: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)

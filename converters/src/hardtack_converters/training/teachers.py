@@ -15,41 +15,47 @@ from hardtack_runtime.errors import ModelImportError
 _AT_ONCE = 500
 
 
-def softened(
-    teachers: Sequence[ir.Model],
-    weights: Sequence[float],
-    samples: Tensor,
-    temperature: float,
-    classes: int,
-) -> Tensor:
-    """Return the mean of softmax(logits / temperature) over teachers, float32 [count, classes].
-
-    Towards temperature 0 it is the one-hot answer of a teacher, at 1 its probabilities; towards
-    infinity `distance` to it becomes half the squared distance of centred logits.
+class Teachers:
+    """Float models that answer together.
 
     Args:
-        teachers: Prepared float models of one input and as many classes.
-        weights: One positive number per teacher, or none when all count alike.
-        samples: float32 [count, *input shape without its batch].
+        models: Prepared, of one input and as many classes.
+        weights: One positive number per model, or none when all count alike.
         temperature: Above 0.
         classes: How many the student tells apart.
-
-    Raises:
-        ModelImportError: HT228, a teacher that cannot be run, or that takes other samples or
-            gives other classes than the student.
     """
-    shares = torch.tensor(tuple(weights) or (1.0,) * len(teachers))
-    total = torch.zeros(len(samples), classes)
-    for share, teacher in zip(shares / shares.sum(), teachers, strict=True):
-        answers = _logits(teacher, samples)
-        if answers.shape != total.shape:
-            raise _unfit(f"gives {answers.shape[-1]} classes, and the model {classes}")
-        total += share * functional.softmax(answers / temperature, -1)
-    return total
+
+    def __init__(
+        self, models: Sequence[ir.Model], weights: Sequence[float], temperature: float, classes: int
+    ) -> None:
+        self._modules = [GraphModule(model.clone(), exact=True) for model in models]
+        shares = torch.tensor(tuple(weights) or (1.0,) * len(models))
+        self._shares, self._temperature = shares / shares.sum(), temperature
+        self._classes = classes
+
+    def soft(self, samples: Tensor) -> Tensor:
+        """Return the mean of softmax(logits / temperature), float32 [count, classes].
+
+        Towards temperature 0 it is the one-hot answer of a teacher, at 1 its probabilities;
+        towards infinity `distance` to it becomes half the squared distance of centred logits.
+
+        Args:
+            samples: float32 [count, *input shape without its batch].
+
+        Raises:
+            ModelImportError: HT228, a teacher that cannot be run, or that takes other samples or
+                gives other classes than the student.
+        """
+        total = torch.zeros(len(samples), self._classes)
+        for share, module in zip(self._shares, self._modules, strict=True):
+            answers = _logits(module, samples)
+            if answers.shape != total.shape:
+                raise _unfit(f"gives {answers.shape[-1]} classes, and the model {self._classes}")
+            total += share * functional.softmax(answers / self._temperature, -1)
+        return total
 
 
-def _logits(teacher: ir.Model, samples: Tensor) -> Tensor:
-    module = GraphModule(teacher.clone(), exact=True)
+def _logits(module: GraphModule, samples: Tensor) -> Tensor:
     try:
         with torch.no_grad():
             answers = torch.cat([module.logits(some) for some in samples.split(_AT_ONCE)])
@@ -72,7 +78,7 @@ def distance(soft: Tensor, answers: Tensor, temperature: float) -> Tensor:
     The square keeps the gradient as large as that of the classes, whatever the temperature.
 
     Args:
-        soft: From `softened`, float32 [batch, classes].
+        soft: From `Teachers`, float32 [batch, classes].
         answers: The student's logits, float32 [batch, classes].
         temperature: That of `soft`.
     """

@@ -23,7 +23,7 @@ from torch.nn import functional  # noqa: E402
 
 from hardtack_converters.training.assistants import Assistant, train_assistants  # noqa: E402
 from hardtack_converters.training.options import Epoch, TrainOptions  # noqa: E402
-from hardtack_converters.training.teachers import distance, softened  # noqa: E402
+from hardtack_converters.training.teachers import Teachers, distance  # noqa: E402
 from hardtack_converters.training.train import train  # noqa: E402
 
 WANTED = TrainOptions(epochs=2, batch=64, teacher=0.7, rate=0.0)
@@ -60,7 +60,7 @@ def samples() -> Any:
 
 def test_towards_temperature_0_a_teacher_says_one_class() -> None:
     x = samples()
-    soft = softened([linear(1)], (), x, 1e-6, 10)
+    soft = Teachers([linear(1)], (), 1e-6, 10).soft(x)
     chosen = logits(1, x).argmax(-1)
     assert torch.equal(soft, functional.one_hot(chosen, 10).float())
     answers = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
@@ -71,7 +71,7 @@ def test_towards_temperature_0_a_teacher_says_one_class() -> None:
 def test_at_temperature_1_it_gives_its_probabilities() -> None:
     x = samples()
     p = functional.softmax(logits(1, x), -1)
-    soft = softened([linear(1)], (), x, 1.0, 10)
+    soft = Teachers([linear(1)], (), 1.0, 10).soft(x)
     assert torch.allclose(soft, p, atol=1e-6)
     z = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
     divergence = (p * (p.log() - functional.log_softmax(z, -1))).sum(-1).mean()
@@ -93,15 +93,15 @@ def test_towards_infinity_the_distance_is_that_of_logits() -> None:
 def test_several_teachers_teach_the_mean_of_their_softened_answers() -> None:
     teachers, x = [linear(seed) for seed in (1, 2, 3)], samples()
     each = [functional.softmax(logits(seed, x) / 4, -1) for seed in (1, 2, 3)]
-    assert torch.allclose(softened(teachers, (), x, 4.0, 10), sum(each) / 3, atol=1e-6)
+    assert torch.allclose(Teachers(teachers, (), 4.0, 10).soft(x), sum(each) / 3, atol=1e-6)
     weighted = (3 * each[0] + each[1] + 4 * each[2]) / 8
-    assert torch.allclose(softened(teachers, (3, 1, 4), x, 4.0, 10), weighted, atol=1e-6)
+    assert torch.allclose(Teachers(teachers, (3, 1, 4), 4.0, 10).soft(x), weighted, atol=1e-6)
 
 
 def test_towards_infinity_several_teach_the_mean_of_their_logits() -> None:
     teachers, x = [linear(1), linear(2)], samples()
     mean = (logits(1, x) + logits(2, x)) / 2
-    soft = softened(teachers, (), x, 1e3, 10)
+    soft = Teachers(teachers, (), 1e3, 10).soft(x)
     told = (soft.log() * 1e3).double()
     assert torch.allclose(
         told - told.mean(-1, keepdim=True), (mean - mean.mean(-1, keepdim=True)).double(), atol=0.05
@@ -117,7 +117,7 @@ def test_towards_infinity_several_teach_the_mean_of_their_logits() -> None:
 )
 def test_teachers_that_do_not_fit_are_refused(others: list[ir.Model], why: str) -> None:
     with pytest.raises(ModelImportError, match=why) as caught:
-        softened([linear(0), *others], (), samples(), 4.0, 10)
+        Teachers([linear(0), *others], (), 4.0, 10).soft(samples())
     assert caught.value.code == "HT228"
 
 
@@ -146,7 +146,7 @@ def test_each_assistant_is_taught_by_the_one_before(tmp_path: Path) -> None:
         assert taught.best is not None
         assert taught.best.error > 0.8
         every = torch.from_numpy(x)
-        answers = softened([taught.model], (), every, 1.0, 10).argmax(-1).numpy()
+        answers = Teachers([taught.model], (), 1.0, 10).soft(every).argmax(-1).numpy()
         assert np.mean(answers == (y + 1) % 10) > 0.7
 
 

@@ -32,7 +32,7 @@ from hardtack_converters.training.options import Epoch, Progress, Trained, Train
 from hardtack_converters.training.size import bundle_sizer  # noqa: E402
 from hardtack_converters.training.train import train  # noqa: E402
 
-FEW = TrainOptions(epochs=3, batch=64, shift=1, teacher=0.5, average=0.9)
+FEW = TrainOptions(epochs=3, batch=64, shift=1, mixup=0.2, teacher=0.5, average=0.9)
 ROOT = Path(__file__).parents[4]
 
 
@@ -100,7 +100,7 @@ def test_the_rate_grows_slowly_where_there_is_time() -> None:
 
 def test_what_is_zero_late_stays_zero() -> None:
     x, y = digits.samples()
-    wanted = replace(FEW, epochs=10, size=10_000, rate=1e-4, average=0.0)
+    wanted = replace(FEW, epochs=10, size=10_000, rate=1e-4, average=0.0, mixup=0.0)
     told: list[Epoch] = []
     train(
         digits.model(), x, y, wanted, digits.codes_bytes,

@@ -1,0 +1,97 @@
+"""What training gives back of what passes cost: LeNet-300-100 on MNIST.
+
+Each way of making the trained net small is tried by itself, and with some epochs of training after
+it or on the way, with the net as it was as teacher. Bytes are those of the whole bundle, errors its
+own, run in int8 by the C runtime on all 10,000 test images. `--quick` tries one way, for one epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from benchmarks.compression import MEAN, STD, error_percent, mnist, normalised, prepared
+from benchmarks.harness import DATA, Report, run
+from hardtack_converters.compress.factorise import factorise
+from hardtack_converters.compress.prune import prune
+from hardtack_converters.compress.settings import Factorise, Pass, Prune, Share
+from hardtack_converters.convert import Options, convert, pack_model
+from hardtack_converters.training.options import TrainOptions
+from hardtack_converters.training.train import train
+from tests.conformance.models.nets import lenet300
+
+WANTED = TrainOptions(
+    epochs=6, rate=0.0, lr=0.01, shift=1, average=0.99, half=True, teacher=0.5, held_out=2000
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a net is made small.
+
+    Attributes:
+        settings: The pass.
+        reshapes: It runs before the training, and not on the way.
+    """
+
+    settings: Pass
+    reshapes: bool = False
+
+    def options(self) -> TrainOptions:
+        """Return how the net is trained."""
+        if isinstance(self.settings, Share):
+            return replace(WANTED, share=self.settings)
+        if isinstance(self.settings, Prune) and not self.reshapes:
+            return replace(WANTED, prune=self.settings)
+        return WANTED
+
+    def model(self, file: bytes) -> ir.Model:
+        """Return what is trained."""
+        model = prepared(file)
+        if isinstance(self.settings, Factorise):
+            factorise(model, self.settings)
+        elif isinstance(self.settings, Prune) and self.reshapes:
+            prune(model, self.settings)
+        return model
+
+
+WAYS = {
+    "share_2": Way(Share(bits=2)),
+    "share_1": Way(Share(bits=1)),
+    "prune_95": Way(Prune(sparsity=0.95, scope="global")),
+    "prune_1:4": Way(Prune(pattern="1:4")),
+    "prune_channel_50": Way(Prune(sparsity=0.5, pattern="channel"), reshapes=True),
+    "factorise_10": Way(Factorise(budget=0.1), reshapes=True),
+}
+
+
+def measure(report: Report, quick: bool) -> None:
+    """Report every way without training, and with it."""
+    file = lenet300(DATA / "lenet/lenet300.pt").SerializeToString()
+    images, labels = mnist("train")
+    count = 10_000 if quick else len(images)
+    x, y = normalised(images[:count]), labels[:count]
+    options = Options(
+        name="lenet300", task="classify", mean=(MEAN,), std=(STD,), calibration=images[:512]
+    )
+    add(report, "plain", file, options)
+    for name, way in WAYS.items():
+        if quick and name != "share_2":
+            continue
+        add(report, name, file, replace(options, compress=(way.settings,)))
+        how = replace(way.options(), epochs=1) if quick else way.options()
+        done = train(way.model(file), x, y, how, lambda _: 0, teachers=[prepared(file)])
+        trained = ir.to_proto(done.model).SerializeToString()
+        add(report, f"{name}_trained", trained, options)
+
+
+def add(report: Report, name: str, file: bytes, options: Options) -> None:
+    """Report the smallest bundle of a model."""
+    bundle = pack_model(convert(file, options), None, smallest=True)
+    report.add(f"{name}.bytes", len(bundle))
+    report.add(f"{name}.error_pct", error_percent(bundle))
+
+
+if __name__ == "__main__":
+    run("retraining", measure)
