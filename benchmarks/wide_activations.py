@@ -1,11 +1,11 @@
 """Activations of 16 bits against 8, the weights int8 both times: noise, bytes, memory, time.
 
-Noise is that of a bundle's outputs, run by the C runtime with inputs and outputs of int8, against
-the float model in ONNX Runtime: power of the outputs about their mean by power of the difference.
-Rows with `round` have their weights rounded by that pass, for then they are not what limits. The
-anomaly detector sees log-mel frames of speech, not of machines: only its arithmetic is judged. The
-classifiers are judged by their logits. Instructions are those of an inference on a Cortex-M4 in
-QEMU, by those of int8.
+Noise is that of a bundle's outputs, run by the C runtime, against the float model in ONNX Runtime:
+power of the outputs about their mean by power of the difference. Inputs are int8; so are outputs,
+but in rows with `outputs`. Rows with `round` have their weights rounded by that pass, for then they
+are not what limits. The anomaly detector sees log-mel frames of speech, not of machines: only its
+arithmetic is judged. The classifiers are judged by their logits. Instructions are those of an
+inference on a Cortex-M4 in QEMU, by those of int8.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ Array = npt.NDArray[Any]
 RECIPES: dict[str, tuple[Pass, ...]] = {
     "int8": (),
     "int16x8": (WideActivations(),),
+    "int16x8_outputs": (WideActivations(outputs=True),),
     "round_int8": (Round(),),
     "round_int16x8": (Round(), WideActivations()),
+    "round_int16x8_outputs": (Round(), WideActivations(outputs=True)),
 }
 """Passes by the name of their rows."""
+MEASURED = ("int8", "int16x8")
+"""Those whose bytes and time are reported, too."""
 JUDGED = 300
 """Samples that outputs are compared on, none of which calibration has seen."""
 BOARD = "mps2-an386"
@@ -69,7 +73,7 @@ def measure(report: Report, quick: bool) -> None:
             device = Interpreter(bundle)
             found = np.array([device.run_float(x)[0].ravel() for x in unseen], np.float64)
             report.add(f"{name}.{recipe}_sqnr_db", decibels(wanted, found))
-            if recipe.startswith("round"):
+            if recipe not in MEASURED:
                 continue
             report.add(f"{name}.{recipe}_bytes", len(bundle))
             report.add(f"{name}.{recipe}_arena_bytes", made.program.arena_size)

@@ -65,6 +65,23 @@ def test_outliers_get_a_high_byte(cli: CommandLine, project: Path) -> None:
     assert "layers reach beyond int8" in out
 
 
+WIDE = '\n[[compress]]\npass = "wide_activations"\nmax_drop = "5 %"\n'
+
+
+def test_wide_activations_take_memory(cli: CommandLine, project: Path) -> None:
+    plain = cli.works("convert", "--json").document["bundles"][0]
+    ask(project, WIDE)
+    document = cli.works("convert", "--json").document
+    (row,), (bundle,) = document["compress"], document["bundles"]
+    assert row["skipped"] is None
+    assert row["arena"] == {"before": plain["arena_bytes"], "after": bundle["arena_bytes"]}
+    assert row["arena"]["after"] > row["arena"]["before"]
+    assert "activations in int16" in cli.works("convert").out
+    cli.works("verify", bundle["path"])
+    shown = cli.works("inspect", bundle["path"], "--json").document["operators"]
+    assert "Conv2DS16" in {one["operator"] for one in shown}
+
+
 def test_weights_are_used_where_they_lie_when_that_is_asked(
     cli: CommandLine, project: Path
 ) -> None:

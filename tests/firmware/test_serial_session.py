@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,16 @@ from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import bundle_id
 from hardtack_agent.serial_refusal import RefusedError, explain
 from hardtack_agent.serial_session import Session, runs
+from hardtack_runtime.bundle import pack
 from hardtack_runtime.errors import ConfigError, DeviceError, HardtackError
+from hardtack_runtime.golden import record
 from hardtack_runtime.interpreter import Interpreter
-from tests.digit_bundles import STRANGER, make_bundle, sample
+from hardtack_runtime.operators import FullyConnectedS16
+from hardtack_runtime.program import Port
+from tests.digit_bundles import KEY, STRANGER, make_bundle, sample
 from tests.firmware.test_line_noise import NoisyLine
 from tests.firmware.test_posix import Device
+from tests.golden.make import manifest_for, wide_program
 
 
 @pytest.fixture
@@ -52,6 +58,30 @@ def test_a_bundle_is_installed_replayed_and_run_bit_identically(device: Device) 
             codes = rng.integers(-128, 128, (1, 64)).astype(np.int8)
             expected = reference.run(codes)[0].tobytes()
             assert session.run(codes.tobytes()).codes == expected
+
+
+def test_an_output_of_int16_comes_in_bytes_and_the_largest_of_its_codes_is_the_top(
+    device: Device,
+) -> None:
+    program = wide_program()
+    dense = next(op for op in program.ops if isinstance(op, FullyConnectedS16))
+    outputs = (Port(dense.output, 0.5, 0), *program.outputs)
+    whole = replace(program, outputs=outputs)
+    manifest = manifest_for(whole)
+    golden = record(Interpreter(pack(whole, manifest, key=None)), seeds=(1, 2))
+    bundle = pack(whole, manifest, key=KEY, golden=golden)
+    reference = Interpreter(bundle)
+    with connect(device) as session:
+        session.install(bundle)
+        assert session.golden() == 2
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            codes = rng.integers(-128, 128, (1, 144)).astype(np.int8)
+            expected = reference.run(codes)
+            assert expected[0].dtype == np.int16
+            done = session.run(codes.tobytes())
+            assert done.codes == b"".join(codes.tobytes() for codes in expected)
+            assert done.top == int(expected[0].argmax())
 
 
 def test_what_is_active_already_is_not_sent_again(device: Device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -24,6 +25,9 @@ WIDE_READERS = frozenset(
      "ReduceMean", "Relu", "Sub"}
 )  # fmt: skip
 """Operators that compute, and have a kernel that reads and one that writes int16."""
+
+WIDE_SUM = 1 << 15
+"""Most values of int16 that a pool or mean may sum in int32 (SPEC section 2.2)."""
 
 WIDE = "hardtack.wide_activations"
 """Key, in the metadata of nodes, that says that their results are to be int16."""
@@ -79,7 +83,21 @@ def _sharers(value: ir.Value) -> list[ir.Value]:
 
 def reads_wide(node: ir.Node) -> bool:
     """Say whether a node has a kernel that reads int16."""
-    return node.op_type in WIDE_READERS or node.op_type in SAME_GRID
+    known = node.op_type in WIDE_READERS or node.op_type in SAME_GRID
+    return known and _averaged(node) <= WIDE_SUM
+
+
+def _averaged(node: ir.Node) -> int:
+    """Return how many values a mean is taken of; 1 for other operators."""
+    source = query.input_at(node, 0)
+    if node.op_type == "AveragePool":
+        return math.prod(query.ints_attribute(node, "kernel_shape", ()))
+    if node.op_type not in ("GlobalAveragePool", "ReduceMean") or source is None:
+        return 1
+    shape = query.shape_of(source)
+    is_global = node.op_type == "GlobalAveragePool"
+    axes = range(2, len(shape)) if is_global else query.axes_of(node, len(shape))
+    return math.prod(shape[axis] for axis in axes)
 
 
 def can_widen(group: Group, *, outputs: bool = False) -> bool:
@@ -94,7 +112,7 @@ def can_widen(group: Group, *, outputs: bool = False) -> bool:
     """
     producers = [value.producer() for value in group]
     inner = all(node is not None and reads_wide(node) for node in producers)
-    readers = {use.node.op_type for value in group for use in value.uses()}
+    readers = {use.node.op_type for v in group for use in v.uses() if reads_wide(use.node)}
     is_end = any(value.is_graph_output() for value in group)
     return inner and (outputs if is_end else bool(readers & WIDE_READERS))
 

@@ -103,18 +103,16 @@ def one_layer(weights: npt.NDArray[np.int8], bias: int = 0) -> p.Program:
 WEIGHTS = np.full((2, 500), 127, np.int8)
 
 
-@pytest.mark.parametrize("layers", [True, False])
-def test_a_sum_that_its_weights_make_overflow_is_refused(layers: bool) -> None:
+def test_a_sum_that_its_weights_make_overflow_is_refused() -> None:
     """500 * 127 = 63500 leave (2^31 - 1) - 63500 * 2^15 to the bias."""
     room = (1 << 31) - 1 - (63_500 << 15)
     for bias, fits in ((room, True), (-room, True), (room + 1, False), (-room - 1, False)):
         data = packed(one_layer(WEIGHTS, bias))
-        memory = 1008 + 32 if layers else None
         if fits:
-            Interpreter(data, memory)
+            Interpreter(data)
             continue
         with pytest.raises(BundleError, match="PROG operator 1"):
-            Interpreter(data, memory)
+            Interpreter(data)
 
 
 def test_sums_at_the_bound_do_not_overflow() -> None:
@@ -230,6 +228,23 @@ def test_a_tensor_of_int16_takes_two_bytes_of_the_arena() -> None:
     inside = -(-(program.arena_size - 1000) // 16) * 16 - 16
     tensors[index] = replace(tensors[index], offset=inside + 16)
     refused_by_both(replace(program, tensors=tuple(tensors)))
+
+
+def test_a_constant_of_int16_lies_at_an_even_offset_or_is_refused_by_both_readers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    b = Builder(4)
+    x, wide, y = b.place(1, 1, 1, 5), b.place(1, 1, 1, 5, wide=True), b.place(1, 1, 1, 5)
+    b.constant(np.array([7], np.int8))
+    one = b.constant(np.array([-300], np.int16))
+    b.ops.append(w.Rescale(x, wide, 0, Q30, 9, 0, -32767, 32767))
+    b.ops.append(w.AddS16(wide, one, wide, 0, Q30, 0, 0, Q30, 0, 15, 0, Q30, -13, -32767, 32767, 1))
+    b.ops.append(w.Rescale(wide, y, 0, Q30, -7, 0, -128, 127))
+    program = b.program(x, y)
+    codes = np.arange(5).astype(np.int8)
+    check_every_operator(program, codes)
+    monkeypatch.setattr("hardtack_runtime.sections._rank", lambda _, content: len(content) % 256)
+    refused_by_both(program)
 
 
 def changed(position: int, **fields: int) -> p.Program:

@@ -214,7 +214,7 @@ static ht_status read_stored(const ht_span *data, uint32_t layout, ht_tensor *te
         const uint8_t *length = data->bytes + tensor->offset;
         tensor->stored_size = layout & WIDE_OFFSET ? load32_le(length) : load16_le(length);
         tensor->offset += length_size;
-    } else if (tensor->stored_size >= 4 && tensor->offset % 4 != 0) {
+    } else if (tensor->offset % (tensor->stored_size >= 4 ? 4 : element_size(tensor)) != 0) {
         return HT_ERR_TENSOR;
     }
     return tensor->stored_size <= data->size - tensor->offset ? HT_OK : HT_ERR_TENSOR;

@@ -3,6 +3,7 @@
  * A kernel defines CODE, the type of the codes, KERNEL, its name, and SUM_CHANNELS, as
  * ht_sum_channels, before it includes this; OUT_AT and FINISH as ht_finish.h says. */
 #include "hardtack/ht_kernels.h"
+#include "ht_fill.h"
 #include "ht_finish.h"
 #include "ht_vector.h"
 
@@ -107,9 +108,7 @@ void KERNEL(const CODE *in, ht_dims in_dims, const int8_t *weights, const int32_
             ht_dims out_dims) {
     const job j = {in, weights, window, in_dims, out_dims.c, out_dims.c / in_dims.c, in_zero};
     tap_rows rows;
-    for (int32_t k = 0; k < HT_LANES; k++) {
-        rows.outside[k] = (CODE)in_zero;
-    }
+    HT_FILL(rows.outside, in_zero, HT_LANES);
     for (int32_t oy = 0; oy < out_dims.h; oy++) {
         for (int32_t ox = 0; ox < out_dims.w; ox++) {
             const int32_t y = oy * window->stride_h - window->pad_top;

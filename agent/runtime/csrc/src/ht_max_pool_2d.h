@@ -1,6 +1,7 @@
 /* Largest codes of windows.
  *
  * A kernel defines CODE, the type of the codes, and KERNEL, its name, before it includes this. */
+#include "ht_fill.h"
 #include "ht_pool.h"
 #include "ht_requantize.h"
 #include "ht_vector.h"
@@ -21,9 +22,7 @@ void KERNEL(const CODE *in, ht_dims in_dims, const ht_window *window, int32_t ac
         for (int32_t ox = 0; ox < out_dims.w; ox++, out += c) {
             const ht_range x =
                 ht_clip(ox, window->stride_w, window->pad_left, window->kernel_w, in_dims.w);
-            for (int32_t i = 0; i < c; i++) {
-                out[i] = HT_LEAST_CODE(CODE);
-            }
+            HT_FILL(out, HT_LEAST_CODE(CODE), c);
             for (int32_t iy = y.first; iy < y.last; iy++) {
                 for (int32_t ix = x.first; ix < x.last; ix++) {
                     raise_to(out, in + (iy * in_dims.w + ix) * c, c);

@@ -4,13 +4,12 @@
 #include <string.h>
 
 #include "hardtack/ht_kernels.h"
+#include "ht_fill.h"
 
 void KERNEL(const CODE *in, ht_dims in_dims, ht_dims before, CODE value, CODE *out,
             ht_dims out_dims) {
     const int32_t elements = out_dims.n * out_dims.h * out_dims.w * out_dims.c;
-    for (int32_t i = 0; i < elements; i++) {
-        out[i] = value;
-    }
+    HT_FILL(out, value, elements);
     for (int32_t n = 0; n < in_dims.n; n++) {
         for (int32_t h = 0; h < in_dims.h; h++) {
             for (int32_t w = 0; w < in_dims.w; w++) {

@@ -134,16 +134,21 @@ def encode_tensors(tensors: tuple[Tensor, ...], packed: Packed) -> tuple[bytes, 
 def _lay_out(packed: Packed, is_wide: bool) -> tuple[bytes, list[int]]:
     """Concatenate stored constants, equal ones once; return DATA and each one's offset.
 
-    Those that are read by the word come first, so that no others have to be padded.
+    Those that are read by the word come first, then those that may be read by its half, so that no
+    others have to be padded.
     """
     keys = [(stored.coding == Coding.RAW, stored.data) for stored in packed.constants]
     data, at = bytearray(), dict[tuple[bool, bytes], int]()
-    for key in sorted(set(keys), key=lambda key: (not _is_aligned(*key), keys.index(key))):
+    for key in sorted(set(keys), key=lambda key: (_rank(*key), keys.index(key))):
         is_raw, content = key
         at[key] = len(data)
         data += b"" if is_raw else struct.pack("<I" if is_wide else "<H", len(content))
         data += content + bytes(-len(content) % 4 if _is_aligned(*key) else 0)
     return bytes(data), [at[key] for key in keys]
+
+
+def _rank(is_raw: bool, content: bytes) -> int:
+    return 0 if _is_aligned(is_raw, content) else 1 if is_raw and len(content) == 2 else 2
 
 
 def _is_aligned(is_raw: bool, content: bytes) -> bool:
@@ -278,7 +283,7 @@ def _stored_bytes(row: _Row, layout: Layout, data: bytes) -> bytes:
         return b""
     offset, size = row.offset, row.raw_size
     if row.coding == Coding.RAW:
-        misplaced = size >= 4 and offset % 4 != 0
+        misplaced = offset % (4 if size >= 4 else row.dtype.itemsize) != 0
     else:
         length = struct.Struct("<I" if Layout.WIDE_OFFSET in layout else "<H")
         misplaced = offset + length.size > len(data)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hardtack_converters import query
+from hardtack_converters.activation_groups import WIDE_SUM
 from hardtack_converters.fixed_point import quantize_multiplier
 from hardtack_converters.lower.assembler import Activation, Assembler, Grid
 from hardtack_converters.lower.order import buffer_axes, channels_last, identity
@@ -21,7 +22,7 @@ from hardtack_runtime.program import AveragePool2D, Dims, MaxPool2D, Mean
 
 def most_summed(grid: Grid) -> int:
     """Return how many codes a pool or mean may sum in int32 (SPEC section 2)."""
-    return 1 << 15 if grid.wide else 1 << 22
+    return WIDE_SUM if grid.wide else 1 << 22
 
 
 def lower_pool(asm: Assembler, node: ir.Node) -> None:

@@ -213,6 +213,23 @@ def test_a_layer_that_cannot_be_wide_is_refused_where_it_is_named(pattern: str, 
     assert caught.value.code == code
 
 
+def test_means_of_too_many_values_read_int8() -> None:
+    """2^15 codes of int16 sum up to 2^30; 190 times 190 are more."""
+    rng = np.random.default_rng(2)
+    draw = [rng.normal(size=shape).astype(np.float32) for shape in ((2, 1, 1, 1), (2, 2, 1, 1))]
+    nodes = [
+        node("Conv", "x w0", "c0"), node("Conv", "c0 w1", "c1"),
+        node("GlobalAveragePool", "c1", "g"), node("Flatten", "g", "flat"),
+        node("Gemm", "flat w2", "y"),
+    ]  # fmt: skip
+    constants = {"w0": draw[0], "w1": draw[1], "w2": np.eye(2, dtype=np.float32)}
+    net = model_of(nodes, constants, {"x": ["N", 1, 190, 190]}, {"y": 2})
+    samples = rng.normal(size=(3, 1, 1, 190, 190)).astype(np.float32)
+    program = converted(net, WideActivations(), samples=samples).program
+    wide = [program.tensors[op.output].wide for op in program.ops]  # type: ignore[attr-defined]
+    assert wide == [True, False, False, False]
+
+
 def dense(inputs: int, bias: float = 0.0) -> onnx.ModelProto:
     """Return two Gemm, the second one of many weights alike, so that its sums are large."""
     constants = {
