@@ -37,6 +37,8 @@ LATE = 0.6
 """Share of the epochs after which one is preferred to all before it: the learning rate is low by
 then, and a model that has seen the samples held out before has forgotten them. From then on, too,
 what is zero stays zero under a limit of bytes, and what is left learns nearly free of the rate."""
+LAST = 4
+"""Epochs before the end from which zeros stay where the size is just kept."""
 SETTLED = 0.15
 """Of the rate, from then on."""
 GROWING = 0.94
@@ -101,7 +103,7 @@ class Course:
         share = 0.0 if self.pruning is None else self.pruning.share_after(self.epochs)
         if self.pruning is not None:
             self.pruning.zero(share)
-        if self._settles and len(self.epochs) == self._late:
+        if self._settled_after == len(self.epochs):
             self.rate *= SETTLED
             for grid in self.module.all_grids():
                 grid.mask *= grid.codes().detach() != 0
@@ -125,8 +127,8 @@ class Course:
         if self.average is not None:
             self.average.swap()
         if size is not None:
-            still = self._settles and len(self.epochs) < self._late
-            self.rate *= self._growth((GROWING if still else AIM) * size)
+            grows = self._settles and self._settled_after is None
+            self.rate *= self._growth((GROWING if grows else AIM) * size)
 
     @property
     def _late(self) -> int:
@@ -135,6 +137,19 @@ class Course:
     @property
     def _settles(self) -> bool:
         return self.options.size is not None and self.pruning is None
+
+    @property
+    def _settled_after(self) -> int | None:
+        """After how many epochs zeros stay: once the size leaves room for what that costs."""
+        size = self.options.size
+        if size is None or not self._settles:
+            return None
+        last = max(self._late, self.options.epochs - LAST)
+        for count in range(self._late, len(self.epochs) + 1):
+            room = GROWING if count < last else 1.0
+            if count and self.epochs[count - 1].bytes <= room * size:
+                return count
+        return None
 
     def _growth(self, aim: float) -> float:
         """Return what the rate is multiplied with, by where the bytes are going.

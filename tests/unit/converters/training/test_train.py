@@ -93,9 +93,8 @@ def test_the_rate_grows_slowly_where_there_is_time() -> None:
             digits.model(), x, y, wanted, digits.codes_bytes,
             progress=lambda epoch, _: told.append(epoch),
         )  # fmt: skip
-    free = np.where(np.arange(6) < 3, 1.0, SETTLED)  # from the fourth of six epochs on
     grown = 1e-6 * fastest_growth(6) ** np.arange(6)
-    assert np.allclose([epoch.rate for epoch in told], free * grown)
+    assert np.allclose([epoch.rate for epoch in told], grown)
 
 
 def test_what_is_zero_late_stays_zero() -> None:
@@ -109,6 +108,19 @@ def test_what_is_zero_late_stays_zero() -> None:
     late = [epoch.nonzero for epoch in told[5:]]
     assert late == sorted(late, reverse=True)
     assert told[-1].rate < SETTLED * told[5].rate
+
+
+def test_zeros_stay_once_the_size_leaves_room_for_that() -> None:
+    x, y = digits.samples()
+    sizes = iter([1000, 990, 980, 970, 960, 950, 800, 790, 780, 770])
+    told: list[Epoch] = []
+    train(
+        digits.model(), x, y, replace(FEW, epochs=10, size=900, average=0.0),
+        lambda _: next(sizes), progress=lambda epoch, _: told.append(epoch),
+    )  # fmt: skip
+    rates = np.array([epoch.rate for epoch in told])
+    fell = np.flatnonzero(rates[1:] < 0.5 * rates[:-1]) + 1
+    assert fell.tolist() == [7]  # 800 of 900 bytes, after the seventh; six are 60 %
 
 
 def test_a_rate_that_still_works_is_not_raised() -> None:
