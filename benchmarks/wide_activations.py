@@ -5,7 +5,7 @@ power of the outputs about their mean by power of the difference. Inputs are int
 but in rows with `outputs`. Rows with `round` have their weights rounded by that pass, for then they
 are not what limits. The anomaly detector sees log-mel frames of speech, not of machines: only its
 arithmetic is judged. The classifiers are judged by their logits. Instructions are those of an
-inference on a Cortex-M4 in QEMU, by those of int8.
+inference in QEMU, Cortex-M4 and Cortex-M55, by those of int8.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MEASURED = ("int8", "int16x8")
 """Those whose bytes and time are reported, too."""
 JUDGED = 300
 """Samples that outputs are compared on, none of which calibration has seen."""
-BOARD = "mps2-an386"
+BOARDS_BY_NAME = {"mps2-an386": "m4", "mps3-an547": "m55"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def measure(report: Report, quick: bool) -> None:
         session = open_session(graph)
         feed = session.get_inputs()[0].name
         wanted = np.array([session.run(None, {feed: x})[0].ravel() for x in unseen], np.float64)
-        plain = 0
+        plain: dict[str, int] = {}
         for recipe, passes in RECIPES.items():
             made = convert(source, Options(compress=passes, **options))
             bundle = pack_model(made, KEY)
@@ -79,11 +79,14 @@ def measure(report: Report, quick: bool) -> None:
             report.add(f"{name}.{recipe}_arena_bytes", made.program.arena_size)
             codes = np.zeros(device.input_shapes[0], np.int8)
             report.add(f"{name}.{recipe}_us", time_call(lambda: device.run(codes), 0.7))  # noqa: B023
-            with tempfile.TemporaryDirectory() as folder:
-                ran = run_once(Machine(BOARDS[BOARD], Path(folder)), bundle)
-            if ran is not None and plain:
-                report.add(f"{name}.{recipe}_m4_instructions_per_int8", ran.ticks / plain)
-            plain = ran.ticks if ran is not None else 0
+            for board, processor in BOARDS_BY_NAME.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    ran = run_once(Machine(BOARDS[board], Path(folder)), bundle)
+                if ran is not None and board in plain:
+                    ratio = ran.ticks / plain[board]
+                    report.add(f"{name}.{recipe}_{processor}_instructions_per_int8", ratio)
+                elif ran is not None:
+                    plain[board] = ran.ticks
 
 
 def decibels(wanted: Array, found: Array) -> float:

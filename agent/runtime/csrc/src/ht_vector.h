@@ -77,8 +77,9 @@ HT_STATIC_ASSERT(a_window_is_whole_vectors, HT_WINDOW_TAPS > 0 && HT_WINDOW_TAPS
 void ht_finish_s8(const ht_output_stage *stage, const int32_t *acc, int32_t first, int32_t lanes,
                   int8_t *out);
 
-/* Taps of 16 bits have no vectors of Helium here. */
-#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE) && !defined(HT_WIDE_TAPS)
+#if defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE) && defined(HT_WIDE_TAPS)
+#include "ht_vector_mve_s16.h"
+#elif defined(__ARM_FEATURE_MVE) && !defined(HT_PORTABLE)
 #include "ht_vector_mve.h"
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' &&    \
     defined(__GNUC__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_UNALIGNED) &&              \

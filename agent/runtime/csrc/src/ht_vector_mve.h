@@ -2,17 +2,9 @@
 #ifndef HARDTACK_HT_VECTOR_MVE_H
 #define HARDTACK_HT_VECTOR_MVE_H
 
-#include <arm_mve.h>
+#include "ht_lanes_mve.h"
 
 typedef int8_t ht_tap;
-
-HT_INLINE mve_pred16_t ht_first_lanes8(int32_t n) {
-    return vctp8q((uint32_t)n);
-}
-
-HT_INLINE mve_pred16_t ht_first_lanes32(int32_t n) {
-    return vctp32q((uint32_t)n);
-}
 
 /* The hardware's loop leaves out the lanes behind the end, which compilers do not know. */
 /* Where tap i of a window lies. */
@@ -162,13 +154,6 @@ HT_HOT static void ht_sum_channels(const int8_t *const *image, const int8_t *wei
         }
         vstrwq_p_s32(acc + k, sum, some);
     }
-}
-
-/* As ht_requantize: 1 less where it is negative and shifted. */
-HT_INLINE int32x4_t ht_requantize4(int32x4_t x, int32x4_t mult, int32x4_t shift) {
-    const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
-    x = vqrdmulhq_s32(vshlq_s32(x, vmaxq_s32(shift, vdupq_n_s32(0))), mult);
-    return vrshlq_s32(vaddq_s32(x, vshrq_n_s32(vandq_s32(x, right), 31)), right);
 }
 
 /* out[k] of acc[k]; mult and shift are one for all lanes when step is 0, one for each when 1. */

@@ -1,4 +1,4 @@
-/* Windows of int16 codes: summed as those of int8, whose taps are int16 but on Helium. */
+/* Windows of int16 codes: summed as those of int8, whose taps are int16, too, but on Helium. */
 #ifndef HARDTACK_HT_VECTOR_S16_H
 #define HARDTACK_HT_VECTOR_S16_H
 
@@ -6,6 +6,7 @@
 #include "ht_finish_s16.h"
 #include "ht_vector.h"
 
+#if !defined(__ARM_FEATURE_MVE) || defined(HT_PORTABLE)
 HT_INLINE void ht_copy_taps_s16(ht_tap *window, int32_t at, const int16_t *codes, int32_t n) {
 #ifdef HT_PAIRS
     for (; n > 0 && at % 4 != 0; n--, at++) {
@@ -26,5 +27,6 @@ HT_INLINE void ht_copy_taps_s16(ht_tap *window, int32_t at, const int16_t *codes
         window[ht_tap_slot(at)] = *codes++;
     }
 }
+#endif
 
 #endif

@@ -4,8 +4,9 @@
 
 Each chosen layer's result is kept in int16, on a grid of its own; layers between have kernels that
 read int8 or int16 and write either. Sums stay within 32 bits, and the arithmetic is that of int8,
-so a layer takes about as long. Each sum is bounded by its own weights, sum |w| * 2^15 + |bias| <
-2^31; where a channel would break that, its weights get a coarser grid, and `convert` says so.
+so a layer takes about as long; on a Cortex-M55 up to twice. Each sum is bounded by its own weights,
+sum |w| * 2^15 + |bias| < 2^31; where a channel would break that, its weights get a coarser grid,
+and `convert` says so.
 
 It costs memory, two bytes for each element of the arena, and a few bytes of the bundle. Inputs of
 the model stay int8, and so do outputs unless `outputs` says otherwise, what a table computes
