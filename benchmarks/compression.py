@@ -102,10 +102,10 @@ RECIPES = {
     ),
     "lenet5": (
         Phase(None, 14, shift=2, lr=0.02, average=0.998),
-        Phase(30000, 12, shift=2, rate=1e-6, ramp=0.1, growth=1.8, average=0.998),
-        Phase(8000, 16, rate=2e-6, ramp=0.1, lr=0.015, growth=2.0),
-        Phase(4500, 20, rate=9e-6),
-        Phase(3072, 30, rate=3e-5, structure=3.0),
+        Phase(32000, 12, shift=2, rate=1.5e-6, ramp=0.1, growth=1.8, average=0.998),
+        Phase(8000, 14, rate=4e-6, ramp=0.1, lr=0.015, growth=2.0),
+        Phase(4500, 15, rate=1.2e-5),
+        Phase(3072, 26, rate=3e-5, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""
@@ -325,10 +325,10 @@ def random_net(net: str, seed: int) -> onnx.ModelProto:
         shapes = [(20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500)]
         pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
         nodes = [
-            node("Conv", "image w0 b0", "c0"), node("MaxPool", "c0", "p0", **pool),
-            node("Conv", "p0 w1 b1", "c1"), node("MaxPool", "c1", "p1", **pool),
-            node("Flatten", "p1", "flat"), node("Gemm", "flat w2 b2", "h1", transB=1), relu[1],
-            node("Gemm", "r1 w3 b3", "logits", transB=1),
+            node("Conv", "image w0 b0", "h0"), relu[0], node("MaxPool", "r0", "p0", **pool),
+            node("Conv", "p0 w1 b1", "h1"), relu[1], node("MaxPool", "r1", "p1", **pool),
+            node("Flatten", "p1", "flat"), node("Gemm", "flat w2 b2", "h2", transB=1),
+            node("Relu", "h2", "r2"), node("Gemm", "r2 w3 b3", "logits", transB=1),
         ]  # fmt: skip
     rng = np.random.default_rng(seed)
     constants = {}
