@@ -91,7 +91,7 @@ class GraphModule(nn.Module):
     def _weights(self, node: ir.Node, tensor: Tensor) -> Grid | Binary | Codebook:
         """Return weights as they are to be learnt."""
         axis, bits = out_axis_of(node), self._shared_bits.get(node)
-        if layer_name(node) in self._binary or is_binary(tensor.numpy(), axis):
+        if layer_name(node) in self._binary or (bits is None and is_binary(tensor.numpy(), axis)):
             return Binary(tensor, axis)
         return Grid(tensor) if bits is None else Codebook(tensor, bits)
 
