@@ -34,6 +34,7 @@ import onnx
 import onnx_ir as ir
 
 from benchmarks.harness import DATA, Report, run
+from hardtack_converters.compress.settings import Prune
 from hardtack_converters.convert import Options, convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
@@ -78,6 +79,8 @@ class Phase:
         structure: Codes that a unit counts for.
         growth: What the rate may grow by after an epoch.
         average: Share of itself that the average of the weights keeps at a step.
+        ratio: How many times fewer weights are left, pruned by size wherever they are; None: as
+            the limit of bytes has it. Nothing goes on from such a model.
     """
 
     size: int | None
@@ -89,6 +92,7 @@ class Phase:
     structure: float = 1.0
     growth: float | None = 1.1
     average: float = 0.99
+    ratio: float | None = None
 
 
 RECIPES = {
@@ -99,6 +103,7 @@ RECIPES = {
     ),
     "lenet5": (
         Phase(None, 14, shift=2, lr=0.02, average=0.998),
+        Phase(40000, 14, shift=2, average=0.998, ratio=13),
         Phase(32000, 12, shift=2, rate=1.5e-6, ramp=0.1, growth=1.8, average=0.998),
         Phase(8000, 14, rate=4e-6, ramp=0.1, lr=0.015, growth=2.0),
         Phase(4500, 15, rate=1.2e-5),
@@ -261,6 +266,7 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
             epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
             structure=phase.structure, shift=phase.shift, seed=seed, growth=phase.growth,
             average=phase.average, half=True,
+            prune=Prune(ratio=phase.ratio, scope="global") if phase.ratio else None,
             teacher=TEACHING if teacher else 0.0,
         )  # fmt: skip
         sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]
@@ -280,8 +286,9 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
         outcome = Outcome(net, seed, phase.size, done.best.bytes, 100 * done.best.error, error)
         print(outcome, flush=True)
         yield outcome, bundle
-        model = prepared(file)
-        teacher = teacher or prepared(file)
+        if phase.ratio is None:
+            model = prepared(file)
+            teacher = teacher or prepared(file)
 
 
 def prepared(file: bytes) -> ir.Model:
