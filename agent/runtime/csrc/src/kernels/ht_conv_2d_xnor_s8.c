@@ -180,9 +180,9 @@ typedef struct operands {
     int32_t n_out;
 } operands;
 
-/* acc += windows . rows that begin here, n taps of each. Bits of weights are 1 for the second of the
- * codebook, those of inputs for what is negative: where they differ, the product is o->product, and
- * elsewhere its negative. */
+/* acc += windows . rows that begin here, n taps of each. Bits of weights are 1 for the second of
+ * the codebook, those of inputs for what is negative: where they differ, the product is o->product,
+ * and elsewhere its negative. */
 HT_INLINE void sum_rows(const operands *o, const bits *windows, const uint8_t *row, int32_t n,
                         int32_t pixels, int is_masked, int32_t lanes, int32_t *acc) {
     const masks m = load_masks();
