@@ -17,6 +17,7 @@ from tests.golden.make import (
     packed_bundle,
     split_bundle,
     wide_bundle,
+    xnor_bundle,
 )
 
 
@@ -32,6 +33,7 @@ def bundles() -> dict[str, bytes]:
         "smallest": golden_bundle(smallest=True),
         "split": split_bundle(),
         "wide": wide_bundle(),
+        "xnor": xnor_bundle(),
         "sparse": golden_bundle(coding=Coding.SPARSE),
         "packed": packed_bundle(),
         "no_golden": pack(whole, manifest_for(whole), key=None),

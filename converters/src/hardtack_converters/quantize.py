@@ -128,17 +128,28 @@ def _quantize_value(
 ) -> None:
     """Give a value its codes; of int16 ones those that have no kernel for them read int8."""
     readers, name = [use.node for use in value.uses()], str(value.name)
-    real = _insert_pair(graph, value, grid)
+    real = _insert_pair(graph, value, grid, name)
     if grid.dtype == np.int16 and not all(map(reads_wide, readers)):
         narrow = Grid(*affine_grid(ranges[name]))
-        _insert_pair(graph, real, narrow, only=lambda node: not reads_wide(node))
+        _insert_pair(graph, real, narrow, f"{name}_real", only=lambda node: not reads_wide(node))
 
 
 def _insert_pair(
-    graph: ir.Graph, value: ir.Value, grid: Grid, only: Callable[[ir.Node], bool] | None = None
+    graph: ir.Graph,
+    value: ir.Value,
+    grid: Grid,
+    name: str,
+    only: Callable[[ir.Node], bool] | None = None,
 ) -> ir.Value:
-    """Put QuantizeLinear and DequantizeLinear between a value and its readers; return its real."""
-    name = str(value.name)
+    """Put QuantizeLinear and DequantizeLinear between a value and its readers; return its real.
+
+    Args:
+        graph: Of the value.
+        value: Float.
+        grid: Its codes.
+        name: What the names of all that is new begin with; those of an output stay.
+        only: Which readers; none: all, the model's caller included.
+    """
     scale = query.set_constant(graph, f"{name}_scale", np.asarray(np.float32(grid.scale)))
     zero = query.set_constant(graph, f"{name}_zero_point", np.asarray(grid.dtype(grid.zero_point)))
     quantize_node = ir.node("QuantizeLinear", [value, scale, zero], name=f"{name}_quantize")

@@ -8,19 +8,45 @@ from pathlib import Path
 
 import pytest
 
+from hardtack_runtime import operators as w
+from hardtack_runtime import program as p
+from hardtack_runtime.bundle import pack
 from hardtack_runtime.packing import Coding
 from tests.golden.make import (
+    Builder,
     ctx_bundle,
     golden_bundle,
+    manifest_for,
     packed_bundle,
     split_bundle,
     wide_bundle,
+    xnor_bundle,
 )
 from tests.unit.runtime_c.compile import ROOT, SANITIZERS, build
 
 
 def sparse_bundle() -> bytes:
     return golden_bundle(coding=Coding.SPARSE)
+
+
+def far_outside_bundle() -> bytes:
+    """Return convolutions whose first tap lies as far above a long image as a program may say.
+
+    Nothing writes the image of int16: what takes long is not run here.
+    """
+    b = Builder(1)
+    window = (1, 1, 65535, 1, 65535, 0)
+    x, wide = b.place(1, 1, 40_000, 1), b.place(1, 1, 40_000, 1, wide=True)
+    narrow, result = b.place(1, 1, 1, 1), b.place(1, 1, 1, 1)
+    taps = b.weights(1, 2, 1, 1)
+    b.ops += [
+        p.DepthwiseConv2D(x, taps, *b.requantise(1), narrow, *window, -3, 0, -128, 127),
+        p.Conv2D(x, taps, *b.requantise(1), narrow, *window, -3, 0, -128, 127),
+        w.Conv2DS16(wide, taps, *b.requantise(1), result, *window, 0, 0, -128, 127),
+        w.DepthwiseConv2DS16(wide, taps, *b.requantise(1), result, *window, 0, 0, -128, 127),
+    ]
+    program = b.program(x, result)
+    return pack(program, manifest_for(program), key=None)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +59,8 @@ def sparse_bundle() -> bytes:
         ("7", packed_bundle, "4000"),
         ("7", split_bundle, "4000"),
         ("7", wide_bundle, "4000"),
+        ("7", xnor_bundle, "4000"),
+        ("7", far_outside_bundle, "8000"),
     ],
 )
 def test_every_damage_ends_with_a_status(

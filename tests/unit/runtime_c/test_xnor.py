@@ -95,6 +95,15 @@ def test_layers_behind_a_table_of_signs_are_found() -> None:
     assert binary_sums(program) == set()
 
 
+def test_a_table_that_is_no_constant_makes_nothing_binary() -> None:
+    """Only the C reader knows what an operator may read: what decides before must not trip."""
+    program = binary_program(1)
+    changed = [
+        replace(op, table=op.input) if isinstance(op, p.Lookup) else op for op in program.ops
+    ]
+    assert binary_sums(replace(program, ops=tuple(changed))) == set()
+
+
 def test_a_padding_of_another_magnitude_is_no_binary_input() -> None:
     program = binary_program(1)
     assert binary_sums(with_zero_point(program, 3)) < binary_sums(program)

@@ -305,7 +305,7 @@ static ht_status check_tensors(ht_bundle *bundle) {
     return unpacked == bundle->unpacked_size ? HT_OK : HT_ERR_TENSOR;
 }
 
-/* int32 constants are used where they lie, so the machine must be little-endian too. */
+/* int16 and int32 constants are used where they lie, so the machine must be little-endian too. */
 static int machine_is_little_endian(void) {
     const uint16_t one = 1;
     uint8_t low;

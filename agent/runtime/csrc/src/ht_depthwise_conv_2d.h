@@ -28,11 +28,13 @@ typedef struct tap_rows {
 } tap_rows;
 
 /* Find taps tap..tap + n of the pixel whose tap (0, 0) lies at image position y, x, for input
- * channels first... */
+ * channels first... Offsets of taps far outside the image wrap, and are not used. */
 HT_INLINE void find_taps(const job *j, int32_t y, int32_t x, int32_t tap, int32_t n, int32_t first,
                          tap_rows *rows) {
     const ht_window *window = j->window;
-    const int32_t step = window->dilation_w * j->in_dims.c;
+    const uint32_t row = (uint32_t)j->in_dims.w;
+    const uint32_t c = (uint32_t)j->in_dims.c;
+    const uint32_t step = (uint32_t)window->dilation_w * c;
     const int32_t ky = tap / window->kernel_w;
     int32_t kx = tap - ky * window->kernel_w;
     int32_t iy = y + ky * window->dilation_h;
@@ -42,8 +44,8 @@ HT_INLINE void find_taps(const job *j, int32_t y, int32_t x, int32_t tap, int32_
         const int32_t run = window->kernel_w - kx < left ? window->kernel_w - kx : left;
         const CODE *const *row_end = image + run;
         int32_t ix = x + kx * window->dilation_w;
-        const uint32_t width = (uint32_t)iy < (uint32_t)j->in_dims.h ? (uint32_t)j->in_dims.w : 0;
-        int32_t at = (iy * j->in_dims.w + ix) * j->in_dims.c + first;
+        const uint32_t width = (uint32_t)iy < (uint32_t)j->in_dims.h ? row : 0;
+        uint32_t at = ((uint32_t)iy * row + (uint32_t)ix) * c + (uint32_t)first;
         for (; image < row_end; ix += window->dilation_w, at += step) {
             *image++ = (uint32_t)ix < width ? j->in + at : rows->outside;
         }

@@ -1,11 +1,12 @@
 /* Sums of wide activations: their weights themselves bound them. */
 #include "ht_weighted.h"
 
-/* sum |w| of n weights. */
+/* sum |w| of n weights, `step` apart. */
 static int64_t magnitude(const int8_t *weights, int64_t n, int32_t step) {
     int64_t sum = 0;
-    for (int64_t i = 0; i < n; i++, weights += step) {
-        sum += *weights < 0 ? -*weights : *weights;
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t weight = weights[i * step];
+        sum += weight < 0 ? -weight : weight;
     }
     return sum;
 }

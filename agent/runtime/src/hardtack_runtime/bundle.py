@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from hardtack_runtime import packing
 from hardtack_runtime.errors import BundleError, GateError, TrustError
+from hardtack_runtime.golden_vectors import decode_golden, encode_golden
 from hardtack_runtime.manifest import Manifest, decode_manifest, encode_manifest
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.program import GoldenVector, Program
@@ -22,10 +23,8 @@ from hardtack_runtime.records import decode_program, encode_program
 from hardtack_runtime.sections import (
     ARENA,
     StoredAs,
-    decode_golden,
     decode_tables,
     decode_tensors,
-    encode_golden,
     encode_tables,
     encode_tensors,
     round_up,

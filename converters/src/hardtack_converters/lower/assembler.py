@@ -22,16 +22,13 @@ from hardtack_converters.lower.order import (
 )
 from hardtack_converters.lower.tables import requantize_table
 from hardtack_converters.query import label
+from hardtack_converters.ranges import LARGEST_WIDE
 from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.operators import Rescale, twin
 from hardtack_runtime.program import Dims, Lookup, Op, Tensor, Transpose
 
 IntArray = npt.NDArray[np.int64]
 Constant = npt.NDArray[np.int8] | npt.NDArray[np.int16] | npt.NDArray[np.int32]
-
-
-WIDEST_CODE = 32767
-"""Largest code of int16; the least is as far from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +48,14 @@ class Grid:
     @property
     def bounds(self) -> tuple[int, int]:
         """The least and the largest code."""
-        return (-WIDEST_CODE, WIDEST_CODE) if self.wide else (-128, 127)
+        return (-LARGEST_WIDE, LARGEST_WIDE) if self.wide else (-128, 127)
 
     def widened(self) -> Grid:
         """Return a grid of int16 codes that holds all that this one does."""
         if self.wide:
             return self
         peak = max(-128 - self.zero_point, 127 - self.zero_point, key=abs) * self.scale
-        return Grid(float(np.float32(abs(peak) / WIDEST_CODE)), 0, wide=True)
+        return Grid(float(np.float32(abs(peak) / LARGEST_WIDE)), 0, wide=True)
 
     def code(self, real: float) -> int:
         """Return the code of a real number, unclamped, rounded as TFLite rounds bounds."""

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from hardtack_converters import query
 from hardtack_converters.fixed_point import quantize_multiplier
-from hardtack_converters.lower.assembler import WIDEST_CODE, Activation, Assembler, Grid
+from hardtack_converters.lower.assembler import Activation, Assembler, Grid
 from hardtack_converters.lower.order import buffer_axes, permuted
 from hardtack_converters.lower.reading import (
     activation_of,
@@ -20,6 +20,7 @@ from hardtack_converters.lower.reading import (
     target_of,
 )
 from hardtack_converters.query import label
+from hardtack_converters.ranges import LARGEST_WIDE
 from hardtack_runtime.errors import UnsupportedOpError
 from hardtack_runtime.operators import twin
 from hardtack_runtime.program import Add, Dims, Mul
@@ -87,7 +88,7 @@ def _operand(
     known = codes_of(value, node)
     if known is not None and known.scale.size == 1:
         moved = known.codes - known.zero_point if wide else known.codes
-        if np.abs(moved).max(initial=0) <= (WIDEST_CODE if wide else 128):
+        if np.abs(moved).max(initial=0) <= (LARGEST_WIDE if wide else 128):
             return moved, Grid(float(known.scale[0]), 0 if wide else known.zero_point, wide)
     real = query.constant(value) if value is not None else None
     if known is not None and value is not None:
@@ -95,7 +96,7 @@ def _operand(
     if real is None:
         found = activation_of(asm, node, index)
         return asm.wide(found, f"{node.name}:{index}") if wide else found
-    peak, largest = float(np.abs(real).max(initial=0)), WIDEST_CODE if wide else 127
+    peak, largest = float(np.abs(real).max(initial=0)), LARGEST_WIDE if wide else 127
     grid = Grid(float(np.float32(peak / largest if peak > 0 else 1.0)), 0, wide)
     return np.clip(np.rint(real / grid.scale), -largest, largest).astype(np.int64), grid
 

@@ -166,7 +166,7 @@ COMPARE: dict[str, Callable[[Real, float], npt.NDArray[np.bool_]]] = {
     "Less": np.less,
     "LessOrEqual": np.less_equal,
 }
-"""Comparisons that a Where may choose by."""
+"""What each of `query.CONDITIONS` says."""
 
 SCALAR: dict[str, Callable[[Real, Real], Real]] = {
     "Div": lambda x, c: x / c,

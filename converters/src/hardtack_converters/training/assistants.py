@@ -68,8 +68,8 @@ def train_assistants(
 ) -> list[Taught]:
     """Train assistants one after the other, without a limit of bytes.
 
-    One whose file is there, of the very same training, is taken as it is; one that was interrupted
-    goes on.
+    They run on no device, so nothing of them is rounded or binary. One whose file is there, of the
+    very same training, is taken as it is; one that was interrupted goes on.
 
     Args:
         assistants: The largest first.
@@ -84,7 +84,9 @@ def train_assistants(
         ModelImportError: as `train`.
     """
     taught: list[Taught] = []
-    wanted = replace(options, size=None, rate=0.0, prune=None, share=None, binary=())
+    wanted = replace(
+        options, size=None, rate=0.0, prune=None, share=None, binary=(), activations=False
+    )  # fmt: skip
     for assistant in assistants:
         if taught:
             teachers, wanted = [taught[-1].model], replace(wanted, teacher_weights=())

@@ -219,7 +219,11 @@ class Course:
 
         Mixtures are new at every step, and teachers answer to just those (arXiv 2106.05237).
         """
-        wanted, classes = self.options, self.module.logits(self.samples[:1]).shape[-1]
+        wanted = self.options
+        self.module.eval()  # one sample must not set the limits of activations
+        with torch.no_grad():
+            classes = self.module.logits(self.samples[:1]).shape[-1]
+        self.module.train()
         self.teachers = Teachers(teachers, wanted.teacher_weights, wanted.temperature, classes)
         soft = self.teachers.soft(self.samples[:1] if wanted.mixup else self.samples)
         self.soft = None if wanted.mixup else soft

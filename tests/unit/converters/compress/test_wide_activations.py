@@ -309,6 +309,26 @@ def test_layers_of_int16_have_no_second_plane() -> None:
     assert [bool(op.planes()) for op in made.program.ops] == [False, False, True]
 
 
+def test_an_output_of_int16_that_a_table_reads_too_is_valid_elsewhere() -> None:
+    """It has two grids, of names of their own, and the device computes what both say."""
+    rng = np.random.default_rng(1)
+    constants = {"w": rng.normal(size=(12, 6)), "b": rng.normal(size=6)}
+    nodes = [node("Gemm", "x w b", "logits"), node("Sigmoid", "logits", "y")]
+    single = {name: numbers.astype(np.float32) for name, numbers in constants.items()}
+    net = model_of(nodes, single, {"x": ["N", 12]}, {"logits": 2, "y": 2})
+    samples = rng.normal(size=(40, 1, 12)).astype(np.float32)
+    made = converted(net, WideActivations(outputs=True), samples=samples)
+    proto = ir.to_proto(made.quantized)
+    proto.ir_version = 10
+    device = Interpreter(pack_model(made, None))
+    assert [port.dtype for port in device.outputs] == ["int16", "int8"]
+    for sample in samples:
+        found, wanted = device.run_float(sample), run_onnx(proto, {"x": sample})
+        for port, one, other in zip(device.outputs, found, wanted, strict=True):
+            # one code, and what a table makes of one code of its input
+            assert np.abs(one.ravel() - other.ravel()).max() <= 2.5 * port.scale
+
+
 def foreign(zero: int = 0, source: type = np.int8, output: type = np.int8) -> onnx.ModelProto:
     """Return a QDQ graph whose activations another tool made int16."""
     constants: dict[str, Any] = {

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
+from hardtack_converters import query
 from hardtack_converters.calibrate import open_session
 from hardtack_converters.quantize import quantize
 from hardtack_converters.ranges import Range
@@ -16,6 +18,7 @@ from tests.unit.converters.training import digits
 torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
 
 from hardtack_converters.training.activations import Activation, coded_values  # noqa: E402
+from hardtack_converters.training.assistants import Assistant, train_assistants  # noqa: E402
 from hardtack_converters.training.course import Course  # noqa: E402
 from hardtack_converters.training.module import GraphModule  # noqa: E402
 from hardtack_converters.training.options import Epoch, TrainOptions  # noqa: E402
@@ -113,3 +116,27 @@ def test_an_interrupted_training_of_rounded_activations_goes_on_to_the_same_bits
         train(digits.model(), x, y, FEW, digits.codes_bytes, checkpoint=checkpoint, progress=stop)
     again = train(digits.model(), x, y, FEW, digits.codes_bytes, checkpoint=checkpoint)
     assert again.epochs == whole.epochs
+
+
+def test_what_a_teacher_is_asked_before_sets_no_limits() -> None:
+    x, y = digits.samples()
+    data = torch.from_numpy(x), torch.from_numpy(y)
+    course = Course(digits.model(), data, replace(FEW, teacher=0.5), digits.codes_bytes)
+    course.listen([digits.model()])
+    limits = [v for name, v in course.module.state_dict().items() if name.endswith("limits")]
+    assert limits
+    assert not any(bool(one.any()) for one in limits)
+    assert course.module.training
+
+
+def test_assistants_are_not_rounded(tmp_path: Path) -> None:
+    taught = []
+    for rounds in (True, False):
+        wanted = replace(FEW, epochs=1, teacher=0.5, activations=rounds)
+        one = Assistant(digits.model(), tmp_path / f"{rounds}.onnx")
+        taught += train_assistants(
+            [one], *digits.samples(), wanted, teachers=[digits.model()], read=ir.load
+        )
+    first, second = (one.model.graph.initializers.values() for one in taught)
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(query.constant(one), query.constant(other))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 
+from hardtack_converters.compress.settings import Share
 from hardtack_converters.convert import convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
@@ -80,6 +81,35 @@ train(digits.model(), *digits.samples(), FEW, digits.codes_bytes,
     )  # fmt: skip
     assert tuple(told) == resumed.epochs == whole.epochs
     assert weights_of(resumed.model) == weights_of(whole.model)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        pytest.param({"size": 10_000, "rate": 1e-4}, id="zeros that stay"),
+        pytest.param({"share": Share(bits=3), "average": 0.0}, id="shared values"),
+        pytest.param({"binary": ("/3/Conv",), "activations": True}, id="a binary layer"),
+    ],
+)
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    new: dict[str, Any], tmp_path: Path
+) -> None:
+    x, y = digits.samples()
+    wanted = replace(FEW, epochs=5, **new)
+    whole = train(digits.model(), x, y, wanted, digits.codes_bytes)
+    checkpoint = tmp_path / "checkpoint"
+
+    def stop(epoch: Epoch, _: int) -> None:
+        if epoch.number == 4:  # the first after LATE
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            digits.model(), x, y, wanted, digits.codes_bytes, checkpoint=checkpoint, progress=stop
+        )
+    again = train(digits.model(), x, y, wanted, digits.codes_bytes, checkpoint=checkpoint)
+    assert again.epochs == whole.epochs
+    assert weights_of(again.model) == weights_of(whole.model)
 
 
 def test_the_rate_grows_slowly_where_there_is_time() -> None:

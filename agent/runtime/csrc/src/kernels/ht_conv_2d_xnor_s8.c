@@ -175,13 +175,14 @@ typedef struct operands {
     ht_packed packed;
     const int32_t *bias;
     const ht_output_stage *stage;
-    int32_t product; /* of the larger weight and the inputs' magnitude */
+    int32_t product; /* of the second weight of the codebook and the inputs' magnitude */
     int32_t filter;
     int32_t n_out;
 } operands;
 
-/* acc += windows . rows that begin here, n taps of each. A bit that differs is a product > 0: bits
- * of weights are 1 for the larger. */
+/* acc += windows . rows that begin here, n taps of each. Bits of weights are 1 for the second of
+ * the codebook, those of inputs for what is negative: where they differ, the product is o->product,
+ * and elsewhere its negative. */
 HT_INLINE void sum_rows(const operands *o, const bits *windows, const uint8_t *row, int32_t n,
                         int32_t pixels, int is_masked, int32_t lanes, int32_t *acc) {
     const masks m = load_masks();
