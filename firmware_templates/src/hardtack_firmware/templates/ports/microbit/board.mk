@@ -12,11 +12,11 @@ CPU := -mcpu=cortex-m0
 PORT_SOURCES := ports/microbit/ht_board_microbit.c ports/shared/cortex_m.c
 DEFINES := -DHT_MAX_BODY=560u
 CODE_AT := 0x00000000
-CODE_SIZE := 0x10800
+CODE_SIZE := 0x12000
 RAM_AT := 0x20000000
 RAM_SIZE := 16K
 STACK_SIZE := 5K
-SLOT_SIZE := 0x17000
-SLOTS_AT := 0x10800
-SLOTS_SIZE := 0x2E800
+SLOT_SIZE := 0x16400
+SLOTS_AT := 0x12000
+SLOTS_SIZE := 0x2D000
 include ports/shared/cortex_m.mk
