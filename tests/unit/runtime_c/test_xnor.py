@@ -82,6 +82,23 @@ def test_rows_of_any_length(taps: int, book: tuple[int, int]) -> None:
         assert all(map(np.array_equal, dense.trace(codes), coded.trace(codes)))
 
 
+def test_a_codebook_may_begin_with_the_larger_weight() -> None:
+    """Our encoder sorts it; nothing says that others do."""
+    program = long_row(64, (-127, 127))
+    data = bytearray(packed(program, Coding.PACKED))
+    at = data.index(bytes((1, 0x81, 0x7F)))
+    data[at + 1 : at + 3] = 0x7F, 0x81
+    rows = slice(at + 3, at + 3 + 5 * 64 // 8)
+    data[rows] = bytes(byte ^ 0xFF for byte in data[rows])
+    rng = np.random.default_rng(5)
+    signs = rng.choice(np.array([-127, 127], np.int8), 2 * 64)
+    expected, found = (
+        one.trace(signs)
+        for one in (Interpreter(packed(program, Coding.RAW)), Interpreter(bytes(data)))
+    )
+    assert all(map(np.array_equal, expected, found))
+
+
 def test_layers_behind_a_table_of_signs_are_found() -> None:
     program = binary_program(1)
     found = binary_sums(program)

@@ -9,7 +9,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hardtack_converters import query
 from hardtack_converters.calibrate import open_session
 from hardtack_converters.quantize import quantize
 from hardtack_converters.ranges import Range
@@ -130,13 +129,10 @@ def test_what_a_teacher_is_asked_before_sets_no_limits() -> None:
 
 
 def test_assistants_are_not_rounded(tmp_path: Path) -> None:
-    taught = []
+    written = []
     for rounds in (True, False):
         wanted = replace(FEW, epochs=1, teacher=0.5, activations=rounds)
         one = Assistant(digits.model(), tmp_path / f"{rounds}.onnx")
-        taught += train_assistants(
-            [one], *digits.samples(), wanted, teachers=[digits.model()], read=ir.load
-        )
-    first, second = (one.model.graph.initializers.values() for one in taught)
-    for one, other in zip(first, second, strict=True):
-        assert np.array_equal(query.constant(one), query.constant(other))
+        train_assistants([one], *digits.samples(), wanted, teachers=[digits.model()], read=ir.load)
+        written.append(one.file.read_bytes())
+    assert written[0] == written[1]
