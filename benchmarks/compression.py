@@ -108,6 +108,7 @@ RECIPES = {
         Phase(8000, 14, rate=4e-6, ramp=0.1, lr=0.015, growth=2.0),
         Phase(4500, 15, rate=1.2e-5),
         Phase(3072, 26, rate=3e-5, structure=3.0),
+        Phase(2048, 22, rate=4e-5, structure=3.0),
     ),
 }
 """The phases of each net. The first one's model teaches all others."""

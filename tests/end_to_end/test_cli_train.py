@@ -183,3 +183,22 @@ def test_layers_are_factorised_and_share_values_before_they_are_trained(tmp_path
         assert cli.run("train").status == 2
     finally:
         cli.stop()
+
+
+@pytest.mark.parametrize("out", ["digits.onnx", "test.npz", "deploy.toml", "sub/../digits.onnx"])
+def test_a_training_does_not_write_over_what_it_reads(
+    project: Path, cli: CommandLine, out: str
+) -> None:
+    append(project, TABLE + f'out = "{out}"\n')
+    before = {path: path.read_bytes() for path in project.iterdir() if path.is_file()}
+    assert "no new .onnx file" in cli.run("train").refused("HT104", 2)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_model_trained_by_another_table_is_not_converted(trained: CommandLine) -> None:
+    change(trained.here, "epochs = 20", "epochs = 21")
+    try:
+        assert "not trained as [train] says now" in trained.run("convert").refused("HT229", 3)
+    finally:
+        change(trained.here, "epochs = 21", "epochs = 20")
+    assert "converted trained.onnx, trained from digits.onnx" in trained.works("convert").out

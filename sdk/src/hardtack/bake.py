@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hardtack.config import Deployment, Target
+from hardtack.config import Deployment, Target, Train
 from hardtack.evaluation import Accuracy, Progress, evaluate, judge_of
 from hardtack.files import BUNDLE_SUFFIX, write_whole
 from hardtack.keystore import signing_key
@@ -23,6 +23,10 @@ from hardtack_runtime.signing import SigningKey
 LOCK_NAME = "deploy.lock"
 MADE_FROM = "hardtack.made_from"
 """Key, in a trained model, of the SHA-256 of the file that it was trained from."""
+TRAINED_BY = "hardtack.trained_by"
+"""Key, in a trained model, of the digest of [train] as it was."""
+HARM = 0.02
+"""Accuracy that passes may cost before people are told that no gate limits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ def bake(
     data = config.data.evaluate
     judge = None if data is None else judge_of(data, base)
     converted = convert(path, replace(options, judge=judge, progress=progress))
+    notices = (*converted.notices, *_notices(config, converted))
+    converted = replace(converted, notices=notices)
     packed = []
     for target in config.target:
         bundle = pack_model(
@@ -123,13 +129,40 @@ def model_file(config: Deployment, base: Path) -> Path:
         raise ModelImportError(
             "HT229", str(trained), "is not there, and [train] asks for it", "run `hardtack train`"
         )
-    made_from = import_model(read_source(trained), {}).metadata_props.get(MADE_FROM)
-    if made_from != read_source(given).sha256:
+    properties = import_model(read_source(trained), {}).metadata_props
+    if properties.get(MADE_FROM) != read_source(given).sha256:
         raise ModelImportError(
             "HT229", str(trained), f"was not trained from {config.model.path} as it is now",
             "run `hardtack train` again",
         )  # fmt: skip
+    if properties.get(TRAINED_BY) != training_digest(config.train):
+        raise ModelImportError(
+            "HT229", str(trained), "was not trained as [train] says now",
+            "run `hardtack train`, or put [train] back",
+        )  # fmt: skip
     return trained
+
+
+def training_digest(wanted: Train) -> str:
+    """Return a digest of all that [train] asks for, but for the name of the file, in hex."""
+    return hashlib.sha256(wanted.model_dump_json(exclude={"out"}).encode()).hexdigest()
+
+
+def _notices(config: Deployment, converted: Converted) -> list[str]:
+    """Return what people may want to know of the model that was converted."""
+    told = []
+    if config.train is not None:
+        told.append(f"converted {config.train.out}, trained from {config.model.path}")
+    used = [row for row in converted.compressed if not row.skipped]
+    first = converted.compressed[0].accuracy_before if converted.compressed else None
+    last = used[-1].accuracy_after if used else None
+    if config.gates.max_drop is None and first is not None and last is not None:
+        drop = first - last
+        if drop > HARM:
+            told.append(
+                f"the passes cost {100 * drop:.2f} points: [gates] max_drop sets a limit to that"
+            )
+    return told
 
 
 def conversion_options(config: Deployment, base: Path) -> Options:

@@ -180,7 +180,7 @@ Reshaping = Annotated[
 
 def _trainable(settings: Prune | None) -> Prune | None:
     if settings is not None and (settings.sensitivity or settings.pattern == "channel"):
-        raise ValueError("training knows no sensitivity and no channels: [[compress]] does")
+        raise ValueError("training knows no sensitivity; channels go by [train] compress")
     return settings
 
 

@@ -13,9 +13,11 @@ import onnx_ir as ir
 
 from hardtack.bake import (
     MADE_FROM,
+    TRAINED_BY,
     conversion_options,
     given_shapes,
     largest_bundle,
+    training_digest,
 )
 from hardtack.config import Deployment, Train
 from hardtack.evaluation import load_labelled
@@ -76,6 +78,8 @@ def train_model(
             "HT104", "deploy.toml", "the table [train] is missing",
             'add [train] with data = { path = "train.npz" } and size = "8 KiB"',
         )  # fmt: skip
+    path = base / wanted.out
+    _check_out(path, config, wanted, base)
     from hardtack_converters.training.assistants import train_assistants
     from hardtack_converters.training.size import bundle_sizer
     from hardtack_converters.training.train import train
@@ -85,7 +89,6 @@ def train_model(
     teachers = [_prepared(base / name, config)[0] for name in wanted.teachers] or [model.clone()]
     reshaped = _reshape(model, wanted.compress)
     samples, classes = _samples(model, wanted, options, base)
-    path = base / wanted.out
     checkpoint = path.with_name(path.name + ".checkpoint")
     assistants = _assistants(config, wanted, base)
     under_way = (checkpoint, *(assistant.checkpoint for assistant in assistants))
@@ -107,11 +110,28 @@ def train_model(
         teachers=teachers, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     trained.model.metadata_props[MADE_FROM] = source
+    trained.model.metadata_props[TRAINED_BY] = training_digest(wanted)
     write_whole(path, ir.to_proto(trained.model).SerializeToString())
     checkpoint.unlink(missing_ok=True)
     notices = [f"assistant {at}: {n}" for at, each in enumerate(taught, 1) for n in each.notices]
     trained = replace(trained, notices=(*reshaped, *notices, *trained.notices))
     return Training(path, trained, resumed, tuple(each.best for each in taught))
+
+
+def _check_out(path: Path, config: Deployment, wanted: Train, base: Path) -> None:
+    """Refuse to write over what a training or a conversion reads.
+
+    Raises:
+        ConfigError: HT104.
+    """
+    samples = (wanted.data, config.data.calibrate, config.data.evaluate)
+    read = [config.model.path, *wanted.teachers, *wanted.assistants]
+    read += [one.path for one in samples if one is not None]
+    if path.suffix != ".onnx" or path.resolve() in {(base / name).resolve() for name in read}:
+        raise ConfigError(
+            "HT104", "train.out", f"{wanted.out!r} is no new .onnx file",
+            'name a file of its own, such as "trained.onnx"',
+        )  # fmt: skip
 
 
 def _reshape(model: ir.Model, passes: Sequence[Prune | Factorise]) -> list[str]:
@@ -200,6 +220,7 @@ def as_document(training: Training) -> dict[str, Any]:
         "resumed": training.resumed,
         "assistants": [best and asdict(best) for best in training.assistants],
         "best": asdict(trained.best),
+        "error_before": trained.before,
         "epochs": [asdict(epoch) for epoch in trained.epochs],
         "notices": list(trained.notices),
     }

@@ -30,7 +30,7 @@ from hardtack_converters.compress.bench import Bench, Changed
 from hardtack_converters.compress.layers import chosen_layers, layer_name
 from hardtack_converters.compress.settings import Outliers
 from hardtack_converters.passes.linear import Linear
-from hardtack_converters.ranges import grid_step, outlier_scale
+from hardtack_converters.ranges import lies_on_grid, outlier_scale
 from hardtack_runtime.errors import ConfigError
 
 SHARE = "hardtack.outliers"
@@ -56,7 +56,7 @@ def outliers(model: ir.Model, settings: Outliers, bench: Bench | None = None) ->
                 "leave it out of `layers`",
             )  # fmt: skip
         weights = layer.weights.astype(np.float32)
-        if grid_step(weights) is not None:
+        if lies_on_grid(weights, layer.out_axis):
             continue
         scale = outlier_scale(weights, layer.out_axis, settings.share)
         spread = scale.reshape(

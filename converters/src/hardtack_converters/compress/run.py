@@ -104,6 +104,9 @@ def compress(
     return model, tuple(rows)
 
 
+DEARER = 1.1
+"""What a pass that is there for accuracy may make of the bytes without any; above, it has taken
+weights off the grids that a pass before it has put them on."""
 _PARTS = 1000
 """Steps that progress within one pass is told in."""
 
@@ -147,6 +150,13 @@ def _harm(
     own, base = wanted.max_drop, before
     if isinstance(wanted, AccuracyPass):
         limit = own or 0.0
+        known = before.accuracy is not None and after.accuracy is not None
+        better = (after.accuracy or 0.0) > (before.accuracy or 0.0)
+        if known and not better and after.bytes > DEARER * before.bytes:
+            return (
+                f"it makes the bundle larger and no better: "
+                f"{before.bytes:,} -> {after.bytes:,} bytes"
+            )
     elif after.bytes > before.bytes:
         return f"it makes the bundle larger: {before.bytes:,} -> {after.bytes:,} bytes"
     elif own is not None:

@@ -85,7 +85,7 @@ class Share(Pass):
     """Let the weights of a layer share few values, optimal k-means in one dimension."""
 
     pass_: Literal["share"] = Field(default="share", alias="pass")
-    bits: int = Field(default=4, ge=1, le=8)
+    bits: int = Field(default=4, ge=1, le=8, strict=True)
     """A layer has at most 2 to the power of `bits` values; zeros stay zeros and are one of them."""
 
 

@@ -9,7 +9,7 @@ try:
 except ImportError as error:
     raise ConfigError(
         "HT105", "training", "it needs the package torch",
-        "pip install 'hardtack-converters[train]'",
+        "pip install 'hardtack[train]'",
     ) from error  # fmt: skip
 
 assert _torch is not None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hardtack_converters import query
 from hardtack_converters.compress.layers import chosen_layers, is_depthwise, layer_name
+from hardtack_converters.passes.linear import linear_of
 from hardtack_converters.ranges import TELLING
 from hardtack_runtime.errors import ConfigError
 
@@ -120,11 +121,22 @@ def insert_signs(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
     except ConfigError as error:
         raise ConfigError(error.code, PLACE, error.met, error.todo) from error
     for layer in layers:
-        if is_depthwise(layer):
-            met = f"{layer_name(layer.node)!r} is depthwise and cannot be binary"
+        why = "is depthwise" if is_depthwise(layer) else "reads the model's input"
+        if is_depthwise(layer) or _is_first(model, layer.node):
+            met = f"{layer_name(layer.node)!r} {why} and cannot be binary"
             raise ConfigError("HT110", PLACE, met, "name other layers")
         _insert_sign(model.graph, layer.node)
     return frozenset(layer_name(layer.node) for layer in layers)
+
+
+def _is_first(model: ir.Model, node: ir.Node) -> bool:
+    """Say whether no layer is in front: signs of the model's input say too little."""
+    before = query.input_at(node, 0)
+    while before is not None and (maker := before.producer()) is not None:
+        if linear_of(maker) is not None:
+            return False
+        before = query.input_at(maker, 0)
+    return before in model.graph.inputs
 
 
 def _insert_sign(graph: ir.Graph, node: ir.Node) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
-import pickle
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,9 @@ import torch
 from hardtack_converters.training.course import Course
 from hardtack_converters.training.options import Epoch, TrainOptions
 from hardtack_runtime.errors import ModelImportError
+
+_DIGEST = 32
+"""Bytes in front: SHA-256 of what follows, as a changed bit would train another model."""
 
 
 def identity_of(
@@ -47,8 +49,15 @@ def save(course: Course, path: Path, identity: str) -> None:
         "rate": course.rate, "healthy": course.healthy,
         "epochs": [asdict(epoch) for epoch in course.epochs], "best": best,
     }  # fmt: skip
+    write_state(path, state)
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write numbers and tensors to a file, behind their digest."""
+    stored = io.BytesIO()
+    torch.save(state, stored)
     with replacing(path) as file:
-        torch.save(state, file)
+        file.write(hashlib.sha256(stored.getvalue()).digest() + stored.getvalue())
 
 
 @contextlib.contextmanager
@@ -61,7 +70,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # a full disk is told of without a name
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -73,7 +84,7 @@ def resume(course: Course, path: Path, identity: str) -> None:
     Raises:
         ModelImportError: HT226, the checkpoint is of another training, or is none.
     """
-    state = _read(path)
+    state = read_state(path)
     if state.get("identity") != identity:
         raise ModelImportError(
             "HT226", str(path), "is the checkpoint of another training",
@@ -90,11 +101,17 @@ def resume(course: Course, path: Path, identity: str) -> None:
         course.best = Epoch(**state["best"][0]), state["best"][1]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` has written.
+
+    Raises:
+        ModelImportError: HT226, it is something else, or damaged.
+    """
+    data = path.read_bytes()
+    stored = data[_DIGEST:]
+    if hashlib.sha256(stored).digest() != data[:_DIGEST]:
         raise ModelImportError(
-            "HT226", str(path), "is no checkpoint", "begin anew with --restart"
-        ) from error
-    return state if isinstance(state, dict) else {}
+            "HT226", str(path), "is no checkpoint, or a damaged one", "begin anew with --restart"
+        )
+    state: dict[str, Any] = torch.load(io.BytesIO(stored), weights_only=True)
+    return state

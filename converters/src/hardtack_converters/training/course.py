@@ -20,7 +20,7 @@ from hardtack_converters.training.module import GraphModule, untrainable
 from hardtack_converters.training.options import Epoch, Sizer, Trained, TrainOptions
 from hardtack_converters.training.pruning import Pruning
 from hardtack_converters.training.teachers import Teachers, distance
-from hardtack_runtime.errors import ModelImportError
+from hardtack_runtime.errors import HardtackError, ModelImportError
 
 SMALLEST_LR = 0.01
 """Of the first learning rate, at the end of the cosine."""
@@ -46,6 +46,10 @@ SETTLED = 0.15
 GROWING = 0.94
 """Share of the size that is steered to before: weights that are free of the rate take more bits."""
 JUDGED_AT_ONCE = 500
+OUT_OF_RANGE = "HT303"
+"""What converting says of numbers that no multiplier reaches."""
+STRAYED = 0.1
+"""Share of the samples held out that a training may lose before people are told."""
 
 
 def fastest_growth(epochs: int) -> float:
@@ -88,15 +92,15 @@ class Course:
         self.epochs: list[Epoch] = []
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
-        self.pruning = self._pruning(before)
+        self.before = self._error(GraphModule(before, exact=True))
+        self.pruning = self._pruning()
         self.average = Average(self.module, options.average) if options.average else None
 
-    def _pruning(self, model: ir.Model) -> Pruning | None:
+    def _pruning(self) -> Pruning | None:
         settings = self.options.prune
         if settings is None:
             return None
-        unpruned = self._error(GraphModule(model, exact=True))
-        return Pruning(self.module, settings, self.options.epochs, unpruned)
+        return Pruning(self.module, settings, self.options.epochs, self.before)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the parameters with their share of the learning rate."""
@@ -123,9 +127,13 @@ class Course:
             self.average.swap()
         nonzero = sum(int(np.count_nonzero(codes)) for codes in self.module.weight_codes())
         self.module.write_back()
+        size_now = self._size()
+        if size_now is None:
+            self.healthy = False
+            return
         epoch = Epoch(
             len(self.epochs) + 1, float(np.mean(losses)), self._error(self.module),
-            self.sizer(self.module.model), nonzero, self.rate, share,
+            size_now, nonzero, self.rate, share,
         )  # fmt: skip
         self.epochs.append(epoch)
         size = self.options.size
@@ -136,6 +144,15 @@ class Course:
         if size is not None:
             grows = self._settles and self._settled_after is None
             self.rate *= self._growth((GROWING if grows else AIM) * size)
+
+    def _size(self) -> int | None:
+        """Return the bytes as they are now; None where the weights have left all that int8 has."""
+        try:
+            return self.sizer(self.module.model)
+        except HardtackError as error:
+            if error.code != OUT_OF_RANGE:
+                raise
+            return None
 
     @property
     def _late(self) -> int:
@@ -247,19 +264,20 @@ class Course:
         """
         if self.best is None:
             if self.epochs:
-                met = self._missed()
+                met, todo = self._missed(), "allow more bytes or more epochs"
             else:
-                met = "the loss was no number from the first epoch on"
-            raise ModelImportError(
-                "HT225", "training", met,
-                "allow more bytes or more epochs, or a lower learning rate",
-            )  # fmt: skip
+                met, todo = "it diverged in the first epoch", "set a lower learning rate"
+            raise ModelImportError("HT225", "training", met, todo)
         epoch, state = self.best
         self.module.load_state_dict(state)
         self.module.write_back()
-        lost = f"the loss was no number after epoch {len(self.epochs)}: training stopped there"
-        notices = () if self.healthy else (lost,)
-        return Trained(self.module.model, tuple(self.epochs), epoch, notices)
+        notices = []
+        if not self.healthy:
+            notices.append(f"it diverged after epoch {len(self.epochs)}: training stopped there")
+        if epoch.error > self.before + STRAYED:
+            fell = f"{100 * (1 - self.before):.2f} to {100 * (1 - epoch.error):.2f} %"
+            notices.append(f"accuracy fell from {fell}: a lower learning rate may keep it")
+        return Trained(self.module.model, tuple(self.epochs), epoch, self.before, tuple(notices))
 
     def _missed(self) -> str:
         """Say which limit no epoch kept to."""

@@ -101,12 +101,14 @@ class Trained:
         model: The float model, its weights on their grids: convert it as any other.
         epochs: All of them.
         best: The one whose weights it has.
+        before: Share of wrong answers of the model that it began with, on the samples held out.
         notices: What people may want to know.
     """
 
     model: ir.Model
     epochs: tuple[Epoch, ...]
     best: Epoch
+    before: float
     notices: tuple[str, ...]
 
 

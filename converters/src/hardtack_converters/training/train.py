@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
+from hardtack_converters.training.augment import picture_axes
 from hardtack_converters.training.checkpoint import identity_of, resume, save
 from hardtack_converters.training.course import Course
 from hardtack_converters.training.module import untrainable
@@ -57,6 +58,7 @@ def train(
             can use; HT228, a model that cannot be trained.
     """
     _check_data(model, samples, classes)
+    _check_shift(model, samples, options.shift)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums over threads would give other bits on other machines
     try:
@@ -105,6 +107,19 @@ def _check_data(model: ir.Model, samples: FloatArray, classes: npt.NDArray[np.in
     raise ModelImportError(
         "HT227", "training data", met, "give each of at least 10 samples the number of its output"
     )
+
+
+def _check_shift(model: ir.Model, samples: FloatArray, shift: int | tuple[int, int]) -> None:
+    most = (shift, shift) if isinstance(shift, int) else shift
+    if not any(most):
+        return
+    sides = [samples.shape[axis] for axis in picture_axes(model)] if samples.ndim == 4 else [0, 0]
+    if any(far >= side for far, side in zip(most, sides, strict=True)):
+        size = f"{sides[0]} x {sides[1]} pixels" if all(sides) else "no rows and columns"
+        raise ModelImportError(
+            "HT227", "training data", f"has {size}, and shift is {shift}",
+            "shift by less than the pictures are large, or not at all",
+        )  # fmt: skip
 
 
 def _check_batches(course: Course, samples: FloatArray) -> None:

@@ -54,7 +54,8 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
         click.echo(f"           {notice}")
     best = training.trained.best
     click.echo(f"trained    the best is epoch {best.number} of {len(training.trained.epochs)}")
-    click.echo(f"accuracy   {100 * (1 - best.error):.2f} % of the samples held out, float")
+    before, after = (100 * (1 - error) for error in (training.trained.before, best.error))
+    click.echo(f"accuracy   {before:.2f} -> {after:.2f} % of the samples held out, float")
     click.echo(f"size       {format_size(best.bytes)} of bundle, {best.nonzero:,} weights not zero")
     click.echo(f"wrote      {training.path}; next: `hardtack convert`")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hardtack_converters.compress.outliers import outliers, share_of
-from hardtack_converters.compress.settings import Outliers, Round
+from hardtack_converters.compress.settings import LowBit, Outliers, Round
 from hardtack_converters.convert import Options, convert, pack_model
 from hardtack_converters.lower.matrix import Filter
 from hardtack_converters.ranges import WIDEST, outlier_scale, weight_scale, wide_codes
@@ -162,6 +162,14 @@ def test_rounding_leaves_such_layers_alone() -> None:
     passes = (Outliers(share=0.02), Round(samples=8))
     wanted = Options(calibration=SAMPLES, compress=passes)
     _, row = convert(picture_net().SerializeToString(), wanted).compressed
+    assert row.skipped == "it changed nothing"
+
+
+def test_layers_of_few_bits_keep_them() -> None:
+    passes = (LowBit(bits=3, method="nearest"), Outliers(share=0.02))
+    wanted = Options(calibration=SAMPLES, compress=passes)
+    few, row = convert(picture_net().SerializeToString(), wanted).compressed
+    assert few.skipped == ""
     assert row.skipped == "it changed nothing"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hardtack_converters.compress.settings import Prune
+from hardtack_converters.compress.settings import Equalise, LowBit, Pass, Prune
 from hardtack_converters.convert import Converted, convert, pack_model
 from hardtack_runtime.errors import HardtackError
 from tests.unit.converters.compress.nets import dense_net, judged
@@ -20,7 +20,7 @@ NET = dense_net(RNG)
 OPTIONS = judged(NET, SAMPLES)
 
 
-def compressed(*passes: Prune, **changes: Any) -> Converted:
+def compressed(*passes: Pass, **changes: Any) -> Converted:
     return convert(NET.SerializeToString(), replace(OPTIONS, compress=passes, **changes))
 
 
@@ -62,6 +62,15 @@ def test_without_a_limit_of_its_own_the_gate_counts_all_passes() -> None:
     assert [bool(row.skipped) for row in rows] == [False, True]
     assert rows[0].accuracy_before is not None
     assert f"({100 * rows[0].accuracy_before:.2f} ->" in rows[1].skipped
+
+
+def test_more_bytes_must_give_more_accuracy() -> None:
+    passes = LowBit(bits=3, method="nearest", max_drop=1.0), Equalise(max_drop=0.0)
+    _, row = compressed(*passes, judge=lambda *_: 0.5).compressed
+    assert row.bytes_after > 1.1 * row.bytes_before
+    assert row.skipped.startswith("it makes the bundle larger and no better: ")
+    _, row = compressed(*passes, judge=lambda _, bundle, __: len(bundle) / 1e6).compressed
+    assert row.skipped == ""
 
 
 def test_a_pass_that_is_required_stops_the_conversion() -> None:

@@ -101,7 +101,8 @@ def test_a_relu_that_others_read_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"), [("nothing*", "matches no layer"), ("y", "is depthwise")]
+    ("pattern", "said"),
+    [("nothing*", "matches no layer"), ("y", "is depthwise"), ("first", "the model's input")],
 )
 def test_what_cannot_be_binary_is_refused(pattern: str, said: str) -> None:
     nodes = [node("Conv", "x w", "first"), node("Conv", "first v", "y", group=4)]

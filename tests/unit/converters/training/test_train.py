@@ -18,7 +18,7 @@ from hardtack_converters.compress.settings import Share
 from hardtack_converters.convert import convert, pack_model
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import prepare
-from hardtack_runtime.errors import ConfigError, ModelImportError
+from hardtack_runtime.errors import ConfigError, ModelImportError, UnsupportedOpError
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.signing import SigningKey
 from tests.conformance.models.nets import model_of, node
@@ -27,13 +27,18 @@ from tests.unit.converters.training import digits
 torch = pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
 
 from hardtack_converters.training.average import Average  # noqa: E402
-from hardtack_converters.training.checkpoint import replacing  # noqa: E402
+from hardtack_converters.training.checkpoint import (  # noqa: E402
+    read_state,
+    replacing,
+    write_state,
+)
 from hardtack_converters.training.course import SETTLED, fastest_growth  # noqa: E402
 from hardtack_converters.training.options import Epoch, Progress, Trained, TrainOptions  # noqa: E402
 from hardtack_converters.training.size import bundle_sizer  # noqa: E402
 from hardtack_converters.training.train import train  # noqa: E402
 
 FEW = TrainOptions(epochs=3, batch=64, shift=1, mixup=0.2, teacher=0.5, average=0.9)
+UNMOVED = replace(FEW, shift=0)
 ROOT = Path(__file__).parents[4]
 
 
@@ -227,6 +232,54 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         train(digits.model(), x, y, FEW, digits.codes_bytes, checkpoint=checkpoint)
 
 
+def test_a_changed_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
+    write_state(tmp_path / "checkpoint", {"rate": 1.5})
+    whole = (tmp_path / "checkpoint").read_bytes()
+    for at in range(0, len(whole), 37):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        (tmp_path / "checkpoint").write_bytes(damaged)
+        with pytest.raises(ModelImportError, match="damaged") as caught:
+            read_state(tmp_path / "checkpoint")
+        assert caught.value.code == "HT226"
+
+
+def test_weights_beyond_int8_are_a_divergence() -> None:
+    sizes = iter([100, 90])
+
+    def sizer(_: object) -> int:
+        try:
+            return next(sizes)
+        except StopIteration:
+            raise UnsupportedOpError("HT303", "Conv", "multiplier 8e12", "") from None
+
+    trained = train(digits.model(), *digits.samples(), replace(FEW, epochs=5), sizer)
+    assert len(trained.epochs) == 2
+    assert "diverged after epoch 2" in trained.notices[0]
+
+
+def test_a_training_that_strays_is_told_of() -> None:
+    trained = train(
+        digits.model(), *digits.samples(), replace(FEW, lr=30.0, average=0.0), digits.codes_bytes
+    )
+    assert trained.before < 0.1
+    assert trained.best.error > 0.3
+    assert any("a lower learning rate" in notice for notice in trained.notices)
+
+
+@pytest.mark.parametrize(
+    ("shape", "met"), [((1, 8, 8), "8 x 8 pixels"), ((64,), "no rows and columns")]
+)
+def test_a_shift_that_leaves_no_picture_is_refused(shape: tuple[int, ...], met: str) -> None:
+    x, y = digits.samples()
+    with pytest.raises(ModelImportError, match=met) as caught:
+        train(
+            digits.model(), x.reshape(-1, *shape), y, replace(FEW, shift=(0, 8)),
+            digits.codes_bytes,
+        )  # fmt: skip
+    assert caught.value.code == "HT227"
+
+
 def test_a_limit_that_no_epoch_keeps_is_said() -> None:
     with pytest.raises(ModelImportError, match="kept to 3 bytes: the least was ") as caught:
         train(digits.model(), *digits.samples(), replace(FEW, size=3), digits.codes_bytes)
@@ -234,7 +287,7 @@ def test_a_limit_that_no_epoch_keeps_is_said() -> None:
 
 
 def test_a_training_that_diverges_at_once_is_said() -> None:
-    with pytest.raises(ModelImportError, match="the loss was no number") as caught:
+    with pytest.raises(ModelImportError, match="in the first epoch; set a lower") as caught:
         train(digits.model(), *digits.samples(), replace(FEW, lr=1e30), digits.codes_bytes)
     assert caught.value.code == "HT225"
 
@@ -243,8 +296,7 @@ def test_a_training_that_diverges_later_gives_its_last_good_state(tmp_path: Path
     checkpoint = tmp_path / "checkpoint"
 
     def spoil(_epoch: Epoch, _in_all: int) -> None:
-        state = torch.load(checkpoint, weights_only=True)
-        torch.save(state | {"rate": 1e38}, checkpoint)
+        write_state(checkpoint, read_state(checkpoint) | {"rate": 1e38})
         raise InterruptedError
 
     def course(progress: Progress) -> Trained:
@@ -283,7 +335,7 @@ def test_a_graph_that_mixes_its_batch_is_refused() -> None:
     prepare(model)
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     with pytest.raises(ModelImportError, match="mixes the samples") as caught:
-        train(model, x, np.zeros(20, np.int64), FEW, digits.codes_bytes)
+        train(model, x, np.zeros(20, np.int64), UNMOVED, digits.codes_bytes)
     assert caught.value.code == "HT228"
 
 
@@ -291,7 +343,8 @@ def test_a_graph_without_weights_is_refused() -> None:
     proto = model_of([node("Relu", "x", "y")], {}, {"x": ["N", 4]}, {"y": 2})
     model = import_model(read_source(proto.SerializeToString()))
     with pytest.raises(ModelImportError, match="no weights") as caught:
-        train(model, np.ones((20, 4), np.float32), np.zeros(20, np.int64), FEW, digits.codes_bytes)
+        x = np.ones((20, 4), np.float32)
+        train(model, x, np.zeros(20, np.int64), UNMOVED, digits.codes_bytes)
     assert caught.value.code == "HT228"
 
 
@@ -301,7 +354,7 @@ def test_without_torch_the_package_that_is_missing_is_named(
     for name in [name for name in sys.modules if name.startswith("hardtack_converters.training")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ConfigError, match=r"hardtack-converters\[train\]") as caught:
+    with pytest.raises(ConfigError, match=r"hardtack\[train\]") as caught:
         __import__("hardtack_converters.training.train")
     assert caught.value.code == "HT105"
 
