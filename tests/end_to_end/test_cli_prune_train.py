@@ -34,8 +34,16 @@ def test_a_model_pruned_in_training_stays_pruned(cli: CommandLine, project: Path
     assert document["bundles"][0]["bytes"] < 0.5 * plain
 
 
-@pytest.mark.parametrize("key", ["sensitivity = true", 'pattern = "channel"'])
-def test_what_only_convert_can_do_is_refused(cli: CommandLine, project: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "met"),
+    [
+        ("sensitivity = true", "[[compress]] does"),
+        ('pattern = "channel"', "[train] compress removes them"),
+    ],
+)
+def test_what_goes_by_other_keys_is_refused(
+    cli: CommandLine, project: Path, key: str, met: str
+) -> None:
     append(project, TRAIN.replace('scope = "global"', key))
     said = cli.run("train").refused("HT104", 2)
-    assert "[[compress]] does" in said
+    assert met in said

@@ -179,8 +179,10 @@ Reshaping = Annotated[
 
 
 def _trainable(settings: Prune | None) -> Prune | None:
-    if settings is not None and (settings.sensitivity or settings.pattern == "channel"):
-        raise ValueError("training knows no sensitivity; channels go by [train] compress")
+    if settings is not None and settings.sensitivity:
+        raise ValueError("training knows no sensitivity: [[compress]] does")
+    if settings is not None and settings.pattern == "channel":
+        raise ValueError("no channels go on the way: [train] compress removes them before")
     return settings
 
 
