@@ -1,4 +1,4 @@
-"""What training gives back of what passes cost: LeNet-300-100 on MNIST.
+"""What training gives back of what passes cost: LeNet-300-100, and LeNet-5 pruned, on MNIST.
 
 Each way of making the trained net small is tried by itself, and with some epochs of training after
 it or on the way, with the net as it was as teacher. Bytes are those of the whole bundle, errors its
@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from benchmarks.compression import MEAN, STD, error_percent, mnist, normalised, prepared
+from benchmarks.compression import (
+    MEAN,
+    STD,
+    error_percent,
+    mnist,
+    normalised,
+    parameters_of,
+    prepared,
+)
 from benchmarks.harness import DATA, Report, run
 from hardtack_converters.compress.factorise import factorise
 from hardtack_converters.compress.prune import prune
@@ -19,7 +27,7 @@ from hardtack_converters.compress.settings import Factorise, Pass, Prune, Share
 from hardtack_converters.convert import Options, convert, pack_model
 from hardtack_converters.training.options import TrainOptions
 from hardtack_converters.training.train import train
-from tests.conformance.models.nets import lenet300
+from tests.conformance.models.nets import lenet5, lenet300
 
 WANTED = TrainOptions(
     epochs=6, rate=0.0, lr=0.01, shift=1, average=0.99, half=True, teacher=0.5, held_out=2000
@@ -66,15 +74,17 @@ WAYS = {
 }
 
 
+TWELFTH = Way(Prune(ratio=13, scope="global"))
+"""For LeNet-5: with biases, a twelfth of its parameters are left, and fewer."""
+
+
 def measure(report: Report, quick: bool) -> None:
     """Report every way without training, and with it."""
     file = lenet300(DATA / "lenet/lenet300.pt").SerializeToString()
     images, labels = mnist("train")
     count = 10_000 if quick else len(images)
     x, y = normalised(images[:count]), labels[:count]
-    options = Options(
-        name="lenet300", task="classify", mean=(MEAN,), std=(STD,), calibration=images[:512]
-    )
+    options = options_of("lenet300")
     add(report, "plain", file, options)
     for name, way in WAYS.items():
         if quick and name != "share_2":
@@ -85,12 +95,34 @@ def measure(report: Report, quick: bool) -> None:
         trained = ir.to_proto(done.model).SerializeToString()
         add(report, f"{name}_trained", trained, options)
 
+    if not quick:
+        measure_lenet5(report)
+
+
+def measure_lenet5(report: Report) -> None:
+    """Report LeNet-5 as it is, and with a twelfth of its parameters."""
+    file = lenet5(DATA / "lenet/lenet5.pt").SerializeToString()
+    images, labels = mnist("train")
+    options = options_of("lenet5")
+    add(report, "lenet5", file, options)
+    how = replace(TWELFTH.options(), epochs=8, average=0.998)
+    x = normalised(images)
+    done = train(prepared(file), x, labels, how, lambda _: 0, teachers=[prepared(file)])
+    add(report, "lenet5_pruned", ir.to_proto(done.model).SerializeToString(), options)
+
+
+def options_of(net: str) -> Options:
+    """Return how a LeNet is converted."""
+    images, _ = mnist("train")
+    return Options(name=net, task="classify", mean=(MEAN,), std=(STD,), calibration=images[:512])
+
 
 def add(report: Report, name: str, file: bytes, options: Options) -> None:
     """Report the smallest bundle of a model."""
     bundle = pack_model(convert(file, options), None, smallest=True)
     report.add(f"{name}.bytes", len(bundle))
     report.add(f"{name}.error_pct", error_percent(bundle))
+    report.add(f"{name}.parameters", parameters_of(bundle))
 
 
 if __name__ == "__main__":
