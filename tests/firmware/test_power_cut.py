@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hardtack_runtime.bundle import unpack
+from hardtack_runtime.bundle import PAYLOAD_OFFSET, TAGS, unpack
 from hardtack_runtime.memory import Needs, Way
 from tests.digit_bundles import make_bundle
 from tests.firmware.build import CSRC, TEMPLATES, keys_file, monocypher
@@ -23,9 +23,9 @@ DIVERGING = make_bundle("1.1.0", ballast=12, broken=True)
 
 
 def tampered() -> bytes:
-    """A signed header over a payload that is not the one signed, in a weight of its middle."""
+    """A signed header over another payload: in the manifest, of which only the digest tells."""
     changed = bytearray(NEW)
-    changed[len(NEW) - 300] ^= 1
+    changed[PAYLOAD_OFFSET + 4 * len(TAGS) + 8] ^= 1
     return bytes(changed)
 
 

@@ -53,6 +53,7 @@ MAX_VERSION = 10**9
 """Each number of a version is below it."""
 TAGS = ("META", "PROG", "TENS", "HUFF", "DATA", "GOLD")
 _HEADER = struct.Struct("<4sHHII32s32s4I16s16sII8s16s")
+_SMALLEST = PAYLOAD_OFFSET + 4 * len(TAGS)
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -194,6 +195,8 @@ def read_header(data: bytes) -> Header:
     if total < len(data):
         met = f"has {len(data) - total} bytes more than the {total} its header says"
         raise BundleError("HT211", "bundle", met, "send it again")
+    if total < _SMALLEST:
+        raise BundleError("HT212", "bundle", f"has {total} bytes, and no room for its sections")
     if zero or any(reserved):
         raise BundleError("HT212", "bundle", "has reserved header fields set")
     if offset != PAYLOAD_OFFSET or total % 4 or (arena | unpacked) % 16:
