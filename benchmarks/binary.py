@@ -13,11 +13,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
-from benchmarks.compression import MEAN, STD, error_percent, mnist, normalised, prepared
+from benchmarks.compression import MEAN, STD, drawn, error_percent, mnist, normalised, prepared
 from benchmarks.harness import Report, run
 from benchmarks.microcontroller import COUNTER_MHZ, NS_PER_INSTRUCTION, run_once
 from hardtack_converters.compress.layers import layer_name, weighted_layers
@@ -107,7 +106,7 @@ def _no_size(_: ir.Model) -> int:
 
 
 def random_net(seed: int) -> onnx.ModelProto:
-    """Return the net before any training, weights drawn as He et al., arXiv 1502.01852, do."""
+    """Return the net before any training."""
     pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
         node("Conv", "image w0 b0", "c0"), node("MaxPool", "c0", "p0", **pool),
@@ -117,13 +116,7 @@ def random_net(seed: int) -> onnx.ModelProto:
         node("Gemm", "flat w2 b2", "h0", transB=1), node("Relu", "h0", "r2"),
         node("Gemm", "r2 w3 b3", "logits", transB=1),
     ]  # fmt: skip
-    rng = np.random.default_rng(seed)
-    constants = {}
-    for index, shape in enumerate(SHAPES):
-        spread = np.sqrt(2 / np.prod(shape[1:]))
-        constants[f"w{index}"] = (rng.normal(size=shape) * spread).astype(np.float32)
-        constants[f"b{index}"] = np.zeros(shape[0], np.float32)
-    return model_of(nodes, constants, {"image": ["batch", 1, 28, 28]}, {"logits": 2})
+    return model_of(nodes, drawn(SHAPES, seed), {"image": ["batch", 1, 28, 28]}, {"logits": 2})
 
 
 if __name__ == "__main__":

@@ -92,9 +92,8 @@ def train_model(
     checkpoint = path.with_name(path.name + ".checkpoint")
     assistants = _assistants(config, wanted, base)
     under_way = (checkpoint, *(assistant.checkpoint for assistant in assistants))
-    if restart:
-        for file in (*under_way, *(assistant.file for assistant in assistants)):
-            file.unlink(missing_ok=True)
+    for file in (*under_way, *(one.file for one in assistants)) if restart else ():
+        file.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     resumed = any(file.exists() for file in under_way)
     how = _options(wanted)
