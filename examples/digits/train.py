@@ -1,7 +1,7 @@
 """Train the demo's model: a small CNN on the 8x8 digits that come with scikit-learn.
 
 Needs `pip install torch scikit-learn onnx`; writes digits.onnx, calibration.npz and test.npz
-into the sdk, which carries them for `hardtack demo`.
+into the sdk, which carries them for `hardtack demo`, and training.npz beside itself.
 Seeded: it writes the same files every time on the same versions.
 """
 
@@ -14,7 +14,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-HERE = Path(__file__).parents[2] / "sdk/src/hardtack/demo_data"
+HERE = Path(__file__).parent
+DEMO_DATA = HERE.parents[1] / "sdk/src/hardtack/demo_data"
 MEAN, STD = 4.884, 6.017
 
 
@@ -57,14 +58,13 @@ def main() -> None:
         correct = model(test).argmax(1).numpy() == classes[:held_out]
     print(f"float accuracy on {held_out} held-out digits: {100 * correct.mean():.2f} %")
     torch.onnx.export(
-        model, torch.zeros(1, 1, 8, 8), HERE / "digits.onnx", dynamo=False,
+        model, torch.zeros(1, 1, 8, 8), DEMO_DATA / "digits.onnx", dynamo=False,
         input_names=["image"], output_names=["scores"], opset_version=17,
     )  # fmt: skip
-    calibration = images[held_out : held_out + 256].astype(np.float32)
-    np.savez_compressed(HERE / "calibration.npz", x=calibration)
-    np.savez_compressed(
-        HERE / "test.npz", x=images[:held_out].astype(np.float32), y=classes[:held_out]
-    )
+    samples = images.astype(np.float32)
+    np.savez_compressed(DEMO_DATA / "calibration.npz", x=samples[held_out : held_out + 256])
+    np.savez_compressed(DEMO_DATA / "test.npz", x=samples[:held_out], y=classes[:held_out])
+    np.savez_compressed(HERE / "training.npz", x=samples[held_out:], y=classes[held_out:])
 
 
 if __name__ == "__main__":

@@ -47,8 +47,19 @@ def test_a_required_pass_beyond_the_gate_is_an_error(cli: CommandLine, project: 
 def test_a_layer_that_is_not_there_is_an_error(cli: CommandLine, project: Path) -> None:
     ask(project, PRUNE + 'layers = ["nowhere"]\n')
     said = cli.run("convert").refused("HT110", 2)
-    assert "layers" in said
+    assert "[[compress]] 1 (prune), layers" in said
     assert written(project) == []
+
+
+def test_a_share_without_its_unit_is_told_how_to_be_said(cli: CommandLine, project: Path) -> None:
+    ask(project, PRUNE.replace('"10 %"', "80"))
+    assert 'say "80 %" or 0.8' in cli.run("convert").refused("HT104", 2)
+
+
+def test_a_pass_that_does_nothing_says_what_it_met(cli: CommandLine, project: Path) -> None:
+    ask(project, PRUNE.replace('"10 %"', "0"))
+    out = cli.works("convert").out
+    assert "skipped: it changed nothing (0.0 % of 6,032 weights are zero)" in out
 
 
 OUTLIERS = '\n[[compress]]\npass = "outliers"\nshare = "2 %"\nmax_drop = "5 %"\n'

@@ -150,6 +150,14 @@ def test_nothing_is_replaced_unasked(cli: CommandLine, project: Path) -> None:
     assert (project / "digits.onnx.htp").read_bytes() == before
 
 
+def test_what_is_read_is_replaced_in_no_case(cli: CommandLine, project: Path) -> None:
+    cli.works("pack", "digits.onnx")
+    for verb, name in (("pack", "digits.onnx"), ("unpack", "digits.onnx.htp")):
+        before = (project / name).read_bytes()
+        assert "-o" in cli.run(verb, name, "-o", name, "--force").refused("HT106", 2)
+        assert (project / name).read_bytes() == before
+
+
 def test_a_damaged_file_leaves_nothing_behind(cli: CommandLine, project: Path) -> None:
     cli.works("pack", "digits.onnx")
     packed = project / "digits.onnx.htp"

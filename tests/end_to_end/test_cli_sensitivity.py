@@ -18,9 +18,9 @@ def test_the_table_has_a_row_per_layer(cli: CommandLine, project: Path) -> None:
     name = document["layers"][1]["name"]
     out = cli.works("sensitivity", "--samples", "100", "--layer", name).out
     lines = out.splitlines()
-    assert len(lines) == 2
-    assert lines[1].split()[:2] == [name, "4,608"]
-    assert f"{100 * document['layers'][1]['accuracy'][-1]:.2f}" in lines[1]
+    assert len(lines) == 3
+    assert lines[2].split()[:2] == [name, "4,608"]
+    assert f"{100 * document['layers'][1]['accuracy'][-1]:.2f}" in lines[2]
     assert written(project) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def first_error(
         key = (*key, "pass")
     place = nearest(locate_keys(text), key)
     where = f"{path}:{place.line}:{place.column}"
-    name = ".".join(map(str, key))
+    name = ".".join(part for part in key if isinstance(part, str))  # line and column tell which
     if found["type"] == "extra_forbidden":
         known = _known_keys(schema, tuple(found["loc"][:-1]))
         close = difflib.get_close_matches(str(found["loc"][-1]), known, 1)
@@ -103,8 +104,10 @@ def _message(found: Any) -> str:
 
 
 def _advice(found: Any) -> str:
-    """Suggest the nearest of the allowed words."""
+    """Suggest the nearest of the allowed words, or a percentage as it is written."""
     context = found.get("ctx", {})
+    if 1 in (context.get("lt"), context.get("le")) and re.fullmatch(r"\d\d?", str(found["input"])):
+        return f'say "{found["input"]} %" or {int(found["input"]) / 100:g}'
     given, allowed = found["input"], context.get("expected", "")
     if found["type"] == "union_tag_invalid":
         given, allowed = context["tag"], context["expected_tags"]

@@ -49,12 +49,14 @@ def read_packed(path: Path) -> bytes:
         raise BundleError("HT213", str(path), met, "`hardtack pack` writes one") from error
 
 
-def refuse_to_replace(path: Path, force: bool) -> None:
-    """Keep what is there already.
+def refuse_to_replace(path: Path, force: bool, source: Path | None = None) -> None:
+    """Keep what is there already, and `source`, which it is made from, in any case.
 
     Raises:
-        ConfigError: HT106, there is a file and `force` is not given.
+        ConfigError: HT106, there is a file and `force` is not given, or it is `source`.
     """
+    if source is not None and path.exists() and path.samefile(source):
+        raise ConfigError("HT106", str(path), "is the file that is read", "name another with -o")
     if path.exists() and not force:
         raise ConfigError("HT106", str(path), "exists already", "use --force to replace it")
 

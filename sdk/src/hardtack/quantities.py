@@ -11,7 +11,7 @@ _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 def _split(text: str) -> tuple[float, str]:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z%]*)\s*", text)
     if match is None:
-        raise ValueError(f"{text!r} is no number with a unit")
+        raise ValueError(f"{text!r} is no number, 0 or more, with a unit")
     return float(match[1]), match[2]
 
 

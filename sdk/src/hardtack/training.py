@@ -136,11 +136,15 @@ def _check_out(path: Path, config: Deployment, wanted: Train, base: Path) -> Non
 def _reshape(model: ir.Model, passes: Sequence[Prune | Factorise]) -> list[str]:
     """Run passes on a prepared model, by its weights alone; return what each came to."""
     told = []
-    for settings in passes:
-        if isinstance(settings, Factorise):
-            changed = factorise(model, settings)
-        else:
-            changed = prune(model, settings)
+    for number, settings in enumerate(passes, 1):
+        try:
+            if isinstance(settings, Factorise):
+                changed = factorise(model, settings)
+            else:
+                changed = prune(model, settings)
+        except ConfigError as error:
+            place = f"[train] compress, pass {number} ({settings.pass_}), {error.where}"
+            raise ConfigError(error.code, place, error.met, error.todo) from error
         told.append(f"{settings.pass_}: {changed.summary}")
     return told
 

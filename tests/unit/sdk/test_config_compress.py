@@ -62,7 +62,7 @@ def test_shares_may_be_numbers(tmp_path: Path) -> None:
     ("text", "code", "place", "said"),
     [
         pytest.param('pass = "prun"', "HT104", "7:1", 'did you mean "prune"?', id="pass"),
-        pytest.param("bits = 3", "HT104", "6:1", "`compress.0.pass` is missing", id="no pass"),
+        pytest.param("bits = 3", "HT104", "6:1", "`compress.pass` is missing", id="no pass"),
         pytest.param(
             'pass = "prune"\nsparsty = 0.5', "HT103", "8:1", "did you mean `sparsity`?", id="key"
         ),

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from hardtack_converters.compress.activations import channel_means
 from hardtack_converters.compress.bench import Bench, Changed, needed
-from hardtack_converters.compress.layers import chosen_layers
+from hardtack_converters.compress.layers import chosen_layers, count_of
 from hardtack_converters.compress.settings import BiasCorrection
 from hardtack_converters.passes.linear import FloatArray, Linear, linear_of, set_linear
 
@@ -48,7 +48,7 @@ def bias_correction(
         size = float(abs(shift).max() / max(float(abs(wanted[name]).max()), 1e-30))
         changed, largest = changed + (size > LARGEST_RELATIVE), max(largest, size)
         bench.progress(index + 1, len(nodes))
-    return Changed(changed, f"{changed} layers, means off by up to {100 * largest:.1f} %")
+    return Changed(changed, f"{count_of(changed)}, means off by up to {100 * largest:.1f} %")
 
 
 def _int8_mean(model: ir.Model, layer: Linear, bench: Bench, samples: int) -> FloatArray:

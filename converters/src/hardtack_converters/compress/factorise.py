@@ -25,7 +25,7 @@ import onnx_ir as ir
 from hardtack_converters import query
 from hardtack_converters.compress.activations import SAMPLES
 from hardtack_converters.compress.bench import Bench, Changed
-from hardtack_converters.compress.layers import chosen_layers, layer_name, weighted_layers
+from hardtack_converters.compress.layers import chosen_layers, count_of, layer_name, weighted_layers
 from hardtack_converters.compress.reconstruct import damped, input_moments
 from hardtack_converters.compress.settings import Factorise
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
@@ -77,7 +77,7 @@ def factorise(model: ir.Model, settings: Factorise, bench: Bench | None = None) 
         changed, before = changed + 1, before + layer.weights.size
         after += factors.size
         _replace(model.graph, layer, factors, settings.kind)
-    summary = f"{before:,} -> {after:,} weights in {changed} layers"
+    summary = f"{before:,} -> {after:,} weights in {count_of(changed)}"
     return Changed(changed, summary + (f"; {refused} would grow" if refused else ""))
 
 

@@ -29,7 +29,10 @@ def is_depthwise(layer: Linear) -> bool:
 
 
 def chosen_layers(
-    model: ir.Model, patterns: Sequence[str], suits: Callable[[Linear], bool] = lambda _: True
+    model: ir.Model,
+    patterns: Sequence[str],
+    suits: Callable[[Linear], bool] = lambda _: True,
+    place: str = "layers",
 ) -> list[Linear]:
     """Return the layers that the patterns name; without any, all that suit.
 
@@ -37,6 +40,7 @@ def chosen_layers(
         model: Prepared float model.
         patterns: Names or patterns with `*` and `?`.
         suits: Which layers a pass takes when nobody has named them.
+        place: Where the patterns come from, for an error.
 
     Raises:
         ConfigError: HT110, a pattern matches no layer.
@@ -47,11 +51,16 @@ def chosen_layers(
     names = [layer_name(layer.node) for layer in layers]
     for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
-            raise no_match(pattern, names)
+            raise no_match(pattern, names, place)
     return [
         layer for layer, name in zip(layers, names, strict=True)
         if any(matches(name, pattern) for pattern in patterns)
     ]  # fmt: skip
+
+
+def count_of(layers: int) -> str:
+    """Return "1 layer" or "3 layers"."""
+    return f"{layers} layer{'' if layers == 1 else 's'}"
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -59,8 +68,8 @@ def matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 
 
-def no_match(pattern: str, names: list[str]) -> ConfigError:
+def no_match(pattern: str, names: list[str], place: str = "layers") -> ConfigError:
     """Return the error that a pattern names none of them."""
     close = difflib.get_close_matches(pattern.strip("*?"), names, 3, 0.4)
     near = f"near: {', '.join(close)}" if close else f"layers: {', '.join(names[:8])}"
-    return ConfigError("HT110", "layers", f"{pattern!r} matches no layer", near)
+    return ConfigError("HT110", place, f"{pattern!r} matches no layer", near)

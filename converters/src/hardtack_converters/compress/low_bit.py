@@ -27,7 +27,7 @@ import onnx_ir as ir
 
 from hardtack_converters.compress.adaround import adarounded
 from hardtack_converters.compress.bench import Bench, Changed, needed
-from hardtack_converters.compress.layers import chosen_layers, is_depthwise, layer_name
+from hardtack_converters.compress.layers import chosen_layers, count_of, is_depthwise, layer_name
 from hardtack_converters.compress.outliers import share_of
 from hardtack_converters.compress.reconstruct import (
     Settle,
@@ -71,7 +71,7 @@ def low_bit(model: ir.Model, settings: LowBit, bench: Bench | None = None) -> Ch
     weights = sum(layer.weights.size for layer in layers)
     largest = settings.largest
     codes = f"-{largest}, {largest}" if settings.bits == "binary" else f"-{largest}..{largest}"
-    return Changed(len(layers), f"{weights:,} weights in {len(layers)} layers: codes {codes}")
+    return Changed(len(layers), f"{weights:,} weights in {count_of(len(layers))}: codes {codes}")
 
 
 def changeable(model: ir.Model, patterns: Sequence[str]) -> list[Linear]:

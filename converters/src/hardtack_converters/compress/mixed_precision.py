@@ -24,7 +24,7 @@ import onnx_ir as ir
 
 from hardtack_converters.compress.activations import sample_values
 from hardtack_converters.compress.bench import Bench, Changed, needed
-from hardtack_converters.compress.layers import layer_name
+from hardtack_converters.compress.layers import count_of, layer_name
 from hardtack_converters.compress.low_bit import changeable, lay_on_grid
 from hardtack_converters.compress.settings import Bits, LowBit, MixedPrecision, largest_code
 from hardtack_converters.passes.linear import FloatArray, linear_of
@@ -96,7 +96,7 @@ def mixed_precision(
         )  # fmt: skip
     _assign(model, wanted, source, bench)
     told = " ".join(str(wanted.get(name, 8)) for name in found.layers)
-    return Changed(len(wanted), f"bits of {len(found.layers)} layers, in order: {told}")
+    return Changed(len(wanted), f"bits of {count_of(len(found.layers))}, in order: {told}")
 
 
 def measure_choices(model: ir.Model, settings: MixedPrecision, bench: Bench) -> Choices:

@@ -27,7 +27,7 @@ import onnx_ir as ir
 
 from hardtack_converters import query
 from hardtack_converters.compress.bench import Bench, Changed
-from hardtack_converters.compress.layers import chosen_layers, layer_name
+from hardtack_converters.compress.layers import chosen_layers, count_of, layer_name
 from hardtack_converters.compress.settings import Outliers
 from hardtack_converters.passes.linear import Linear
 from hardtack_converters.ranges import lies_on_grid, outlier_scale
@@ -66,7 +66,11 @@ def outliers(model: ir.Model, settings: Outliers, bench: Bench | None = None) ->
         if found:
             layer.node.metadata_props[SHARE] = repr(settings.share)
             changed, wide, total = changed + 1, wide + found, total + weights.size
-    return Changed(changed, f"{wide:,} of {total:,} weights of {changed} layers reach beyond int8")
+    if not changed:
+        return Changed(0, "no weights reach beyond int8, but for those with a grid of their own")
+    return Changed(
+        changed, f"{wide:,} of {total:,} weights of {count_of(changed)} reach beyond int8"
+    )
 
 
 def can_split(layer: Linear) -> bool:

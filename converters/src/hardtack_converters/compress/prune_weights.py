@@ -20,13 +20,13 @@ from hardtack_converters.compress.settings import Prune
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
 
 
-def prunable(model: ir.Model, settings: Prune) -> list[Linear]:
+def prunable(model: ir.Model, settings: Prune, place: str = "layers") -> list[Linear]:
     """Return the layers that settings name; by default all but depthwise ones.
 
     Raises:
         ConfigError: HT110, a name in `layers` matches nothing.
     """
-    return chosen_layers(model, settings.layers, lambda layer: not is_depthwise(layer))
+    return chosen_layers(model, settings.layers, lambda layer: not is_depthwise(layer), place)
 
 
 def by_output(layer: Linear) -> FloatArray:

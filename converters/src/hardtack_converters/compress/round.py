@@ -67,7 +67,9 @@ def round_weights(model: ir.Model, settings: Round, bench: Bench | None = None) 
         changed, total = changed + 1, total + made.size
         set_linear(model.graph, layer, np.moveaxis(made, 0, layer.out_axis), bias)
         bench.progress(index + 1, len(layers))
-    share = 100 * moved / max(total, 1)
+    if not changed:
+        return Changed(0, "no layer whose weights have no grid of their own yet")
+    share = 100 * moved / total
     return Changed(changed, f"{share:.1f} % of {total:,} weights are not at the nearest code")
 
 

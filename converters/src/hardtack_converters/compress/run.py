@@ -146,7 +146,7 @@ def _harm(
     first, before, after = measured
     limit: float | None
     if not changed.layers:
-        return "it changed nothing"
+        return f"it changed nothing ({changed.summary})"
     own, base = wanted.max_drop, before
     if isinstance(wanted, AccuracyPass):
         limit = own or 0.0

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from hardtack_converters.compress.bench import Bench, Changed
 from hardtack_converters.compress.clusters import centroids, codebook_bits, nearest
-from hardtack_converters.compress.layers import chosen_layers, is_depthwise
+from hardtack_converters.compress.layers import chosen_layers, count_of, is_depthwise
 from hardtack_converters.compress.settings import Share
 from hardtack_converters.passes.linear import FloatArray, set_linear
 
@@ -43,7 +43,7 @@ def share(model: ir.Model, settings: Share, _bench: Bench | None = None) -> Chan
         changed += 1
         before += 8 * layer.weights.size
         after += codebook_bits(layer.weights.size, len(np.unique(shared)), 8)
-    summary = f"{changed} layers of at most {2**settings.bits} values"
+    summary = f"{count_of(changed)} of at most {2**settings.bits} values"
     if changed:
         summary += f": {before / after:.1f}x by indices alone"
     return Changed(changed, summary)

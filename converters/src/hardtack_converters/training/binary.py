@@ -116,10 +116,7 @@ def insert_signs(model: ir.Model, patterns: Sequence[str]) -> frozenset[str]:
     """
     if not patterns:
         return frozenset()
-    try:
-        layers = chosen_layers(model, patterns)
-    except ConfigError as error:
-        raise ConfigError(error.code, PLACE, error.met, error.todo) from error
+    layers = chosen_layers(model, patterns, place=PLACE)
     for layer in layers:
         why = "is depthwise" if is_depthwise(layer) else "reads the model's input"
         if is_depthwise(layer) or _is_first(model, layer.node):

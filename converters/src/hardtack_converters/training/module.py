@@ -178,7 +178,9 @@ def _shared_bits(model: ir.Model, share: Share | None) -> dict[ir.Node, int]:
     """Return the nodes whose weights have few values, chosen as the pass `share` does."""
     if share is None:
         return {}
-    suitable = chosen_layers(model, share.layers, lambda layer: not is_depthwise(layer))
+    suitable = chosen_layers(
+        model, share.layers, lambda layer: not is_depthwise(layer), "[train] share, layers"
+    )
     return {layer.node: share.bits for layer in suitable}
 
 

@@ -40,7 +40,7 @@ class Pruning:
         self.settings = settings
         self.steps = max(1, math.ceil(RISING * epochs))
         self.unpruned = unpruned
-        layers = prunable(module.model, settings)
+        layers = prunable(module.model, settings, "[train] prune, layers")
         found = [(layer, module.grid_of(layer.node)) for layer in layers]
         self._grids = [(layer.out_axis, grid) for layer, grid in found if grid is not None]
         for _, grid in self._grids:

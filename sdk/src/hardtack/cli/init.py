@@ -32,6 +32,15 @@ broker = "mqtt://127.0.0.1:1883"
 _FLOAT = """\
 # [data]                     # a float model needs samples to learn its ranges from
 # calibrate = { path = "calibration.npz" }
+# evaluate = { path = "test.npz", x = "x", y = "y" }
+
+# [[compress]]               # smaller; each pass is measured, and skipped where it harms
+# pass = "share"
+# bits = 4
+
+# [train]                    # smaller still: `hardtack train` keeps the bundle to a size
+# data = { path = "train.npz", x = "x", y = "y" }
+# size = "8 KiB"
 """
 
 

@@ -32,7 +32,7 @@ def command(model: Path, out: Path | None, force: bool, as_json: bool) -> None:
     target = out or model.with_name(model.name + PACKED_SUFFIX)
     source = read_source(model)
     spans = tensor_spans(source)
-    refuse_to_replace(target, force)
+    refuse_to_replace(target, force, model)
     console = Console(stderr=True)
     with Progress(
         console=console, transient=True, disable=as_json or not console.is_terminal

@@ -86,7 +86,8 @@ def _print(found: Sensitivity, plot: Path | None) -> None:
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, 160)  # names of layers are long
     heads = [f"{100 * level:g} %" for level in found.levels]
-    table = Table("accuracy with", "weights", "0 %", *heads, box=None, pad_edge=False)
+    click.echo("accuracy in %, int8, with this share of one layer's weights at zero:")
+    table = Table("layer", "weights", "0 %", *heads, box=None, pad_edge=False)
     for name, weights, row in zip(found.layers, found.weights, found.accuracy, strict=True):
         cells = [f"{100 * accuracy:.2f}" for accuracy in (found.unpruned, *row)]
         table.add_row(name, f"{weights:,}", *cells)

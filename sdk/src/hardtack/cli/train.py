@@ -41,7 +41,11 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
         def advance(epoch: Epoch, in_all: int) -> None:
             bar.update(task, description=_line(epoch), completed=epoch.number, total=in_all)
 
-        training = train_model(deployment, path.parent, advance, restart=not resume)
+        try:
+            training = train_model(deployment, path.parent, advance, restart=not resume)
+        except KeyboardInterrupt:
+            click.echo("the same command goes on after the last finished epoch", err=True)
+            raise
     if as_json:
         click.echo(json.dumps(as_document(training), indent=1))
         return
@@ -57,6 +61,9 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
     before, after = (100 * (1 - error) for error in (training.trained.before, best.error))
     click.echo(f"accuracy   {before:.2f} -> {after:.2f} % of the samples held out, float")
     click.echo(f"size       {format_size(best.bytes)} of bundle, {best.nonzero:,} weights not zero")
+    if deployment.train is not None and deployment.train.prune is not None:
+        wanted = deployment.train.prune.share
+        click.echo(f"pruned     {100 * best.pruned:.1f} % of the {100 * wanted:.1f} % asked for")
     click.echo(f"wrote      {training.path}; next: `hardtack convert`")
 
 

@@ -27,7 +27,7 @@ def command(packed: Path, out: Path | None, force: bool, as_json: bool) -> None:
     target = out or packed.with_suffix("")
     with named(packed):
         data = unpack_payload(read_packed(packed))
-    refuse_to_replace(target, force)
+    refuse_to_replace(target, force, packed)
     write_whole(target, data)
     if as_json:
         digest = hashlib.sha256(data).hexdigest()
