@@ -6,6 +6,8 @@ PROJECTS := sdk/pyproject.toml converters/pyproject.toml agent/runtime/pyproject
 	firmware_templates/pyproject.toml
 export OMP_NUM_THREADS := 1
 FUZZ_SECONDS ?= 60
+# Tests mostly wait: for QEMU, brokers, and power that is cut.
+WORKERS ?= 3
 
 .PHONY: setup demo test lint bench soak fuzz docs size format constraints system clean
 
@@ -36,7 +38,7 @@ demo: setup               ## the main job: convert, deploy, predict, report
 		echo "torch cannot be installed: the tests of training will be skipped"
 
 test: setup system .venv/torch  ## all tests
-	$(BIN)/python -m pytest -q --durations=10 $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --durations=10 $(TESTS)
 
 lint: setup               ## style, types, import contracts
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
 `docs/cli.md` from the command line's own help, `docs/deploy.md` from the schema,
 `docs/errors.md` from the pages of the error codes, `docs/operators.md` from SPEC and program,
 `docs/benchmarks.md` from saved results,
-`docs/compression/` from the passes and their settings. With --check it writes nothing and fails
-when a page is stale.
+`docs/compression/` from the passes and their settings. In pages written by hand it fills in
+figures: between `<!--=NAME KEY-->` and `<!--/-->` stands what the saved results of a benchmark say,
+of several keys (`*` matches anything) the range. With --check it writes nothing and fails when a
+page is stale.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,6 +185,21 @@ def _cell(result: dict[str, Any], key: str, peer: str | None) -> str:
     return f"{value:g}" + (f" ({spread[0]:g} to {spread[1]:g})" if spread else "")
 
 
+def with_figures(text: str) -> str:
+    """Return a page with its marked figures as the saved results have them, small ones in short."""
+    mark = re.compile(r"(<!--=(\S+) (\S+)-->)[^<]*(<!--/-->)")
+    return mark.sub(lambda found: found[1] + _figure(found[2], found[3]) + found[4], text)
+
+
+def _figure(name: str, key: str) -> str:
+    result = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+    values = [value for known, value in result["metrics"].items() if fnmatchcase(known, key)]
+    if not values:
+        sys.exit(f"benchmarks/results/{name}.json has no {key}")
+    ends = [f"{v:,.0f}" if v >= 100 else f"{v:.2g}" for v in (min(values), max(values))]
+    return " to ".join(dict.fromkeys(ends))
+
+
 PAGES = {
     "cli.md": cli_page,
     "deploy.md": deploy_page,
@@ -192,16 +212,25 @@ PAGES = {
 }
 
 
+def all_pages() -> Iterator[tuple[Path, str]]:
+    """Return what each page should be: the generated ones, and those with figures."""
+    for name, make in PAGES.items():
+        yield HERE / name, make().rstrip() + "\n"
+    for path in sorted(HERE.glob("*.md")):
+        text = path.read_text()
+        if path.name not in PAGES and "<!--=" in text:
+            yield path, with_figures(text)
+
+
 def main() -> None:
     """Write the pages, or with --check say which are stale."""
     stale = []
-    for name, make in PAGES.items():
-        path, text = HERE / name, make().rstrip() + "\n"
+    for path, text in all_pages():
         if "--check" not in sys.argv:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
-            stale.append(name)
+            stale.append(str(path.relative_to(HERE)))
     if stale:
         sys.exit(f"stale: {', '.join(stale)}; run `make docs`")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import shutil
 import subprocess
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +28,31 @@ TEMPLATES = templates_dir()
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -DHT_PORTABLE"
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keep the other workers of a test run out meanwhile: build/ is theirs too."""
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def written(name: str, source: str) -> Path:
+    """Write a source file in build/, or leave it as it is, so that what is built of it stays."""
+    path = ROOT / "build" / name
+    with alone():
+        if not path.exists() or path.read_text() != source:
+            path.write_text(source)
+    return path
+
+
 @functools.cache
 def monocypher() -> Path:
     """Fetch Monocypher once; skip the calling test where no package index is reached."""
-    folder = ROOT / "build" / "monocypher"
     try:
-        return fetch_monocypher(folder)
+        with alone():
+            return fetch_monocypher(ROOT / "build" / "monocypher")
     except ConfigError as error:
         pytest.skip(str(error))
 
@@ -39,13 +60,7 @@ def monocypher() -> Path:
 @functools.cache
 def keys_file() -> Path:
     """Write the C file of the tests' public key."""
-    path = ROOT / "build" / "firmware_keys.c"
-    path.parent.mkdir(exist_ok=True)
-    key = KEY.verify_key.raw
-    source = keys_source([bytes(32), key])
-    if not path.exists() or path.read_text() != source:
-        path.write_text(source)
-    return path
+    return written("firmware_keys.c", keys_source([bytes(32), KEY.verify_key.raw]))
 
 
 @functools.cache
@@ -79,7 +94,8 @@ def firmware(
         *([] if operators is None else [f"OPERATORS={operators}"]),
         *(f"EXTRA_CFLAGS={flags} -Werror", f"EXTRA_LDFLAGS={linker}"),
     ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    with alone():
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return out / "firmware.elf"
 
@@ -98,12 +114,7 @@ def settings_for(needs: Needs, way: Way) -> tuple[str, ...]:
 
 def operators_file(name: str, opcodes: Iterable[int], codings: Collection[Coding] = ()) -> Path:
     """Write a table of operators; firmware built with it is told by the name."""
-    path = ROOT / "build" / f"{name}.c"
-    source = table_source(opcodes, codings)
-    if not path.exists() or path.read_text() != source:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(source)
-    return path
+    return written(f"{name}.c", table_source(opcodes, codings))
 
 
 def posix_firmware(operators: Path | None = None) -> Path:

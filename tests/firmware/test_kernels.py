@@ -11,7 +11,7 @@ import pytest
 
 from hardtack_agent.serial_link import Reason
 from hardtack_firmware.generate import Model, used_table
-from tests.firmware.build import ROOT
+from tests.firmware.build import written
 from tests.firmware.kernel_bundle import kernel_bundle
 from tests.firmware.qemu import BOARDS, Machine
 from tests.golden.make import xnor_bundle
@@ -46,11 +46,11 @@ def test_a_firmware_of_one_binary_model_gives_its_bits_whichever_kernel_is_linke
     board: str, counts: bool, tmp_path: Path
 ) -> None:
     bundle = xnor_bundle()
-    operators = ROOT / "build" / f"ht_operators_{'xnor' if counts else 'packed'}.c"
-    operators.parent.mkdir(exist_ok=True)
     source = used_table([Model.read(tmp_path / "xnor.htb", bundle)])
     assert "&ht_in_place_xnor," in source
-    operators.write_text(source if counts else source.replace("place_xnor", "place_packed"))
+    if not counts:
+        source = source.replace("place_xnor", "place_packed")
+    operators = written(f"ht_operators_{'xnor' if counts else 'packed'}.c", source)
     machine = Machine(BOARDS[board], tmp_path, operators=operators)
     symbols = subprocess.run(
         ["arm-none-eabi-nm", machine.image], capture_output=True, text=True, check=True

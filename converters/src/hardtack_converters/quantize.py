@@ -202,7 +202,7 @@ def _quantize_weights(
         _refuse_unreal(node, bias)
         flat = np.broadcast_to(bias.astype(np.float64).ravel(), (weights.shape[axis],))
         scale = widened_for_bias(scale, flat, input_scale)
-    if grids[source].dtype == np.int16:
+    if grids[source].dtype == np.int16 or _is_widened(node):
         scale = _within_sums(
             node, (real, scale, used), axis, None if bias is None else flat / input_scale
         )
@@ -222,6 +222,11 @@ def _touches_wide(node: ir.Node, grids: Mapping[ir.Value, Grid]) -> bool:
     if source is None:
         return False
     return WIDE in node.metadata_props or (source in grids and grids[source].dtype == np.int16)
+
+
+def _is_widened(node: ir.Node) -> bool:
+    """Say whether inputs in int8 are put into int16: grouped kernels that write it read it."""
+    return WIDE in node.metadata_props and query.int_attribute(node, "group", 1) > 1
 
 
 def _within_sums(

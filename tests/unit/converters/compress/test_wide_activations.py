@@ -27,7 +27,7 @@ from hardtack_runtime.bundle import unpack
 from hardtack_runtime.errors import ConfigError, UnsupportedOpError
 from hardtack_runtime.golden import replay
 from hardtack_runtime.interpreter import Interpreter
-from hardtack_runtime.operators import WIDE, Rescale
+from hardtack_runtime.operators import WIDE, DepthwiseConv2DS16, Rescale
 from hardtack_runtime.program import Conv2D, FullyConnected, Lookup, Softmax
 from tests.conformance.models.nets import model_of, node, small_cnn
 from tests.conformance.models.runtimes import run_onnx
@@ -115,6 +115,18 @@ def test_a_device_computes_what_the_quantised_graph_says() -> None:
         (real,) = device.run_float(sample)
         # one code of the last grid, and what a table makes of one code of its input
         assert np.abs(real.ravel() - ran_elsewhere(made, sample).ravel()).max() <= 2.5 / 256
+
+
+def test_a_large_depthwise_kernel_on_int8_keeps_its_sums_within_32_bits() -> None:
+    rng = np.random.default_rng(6)
+    weights = rng.uniform(0.98, 1, size=(4, 1, 23, 23)).astype(np.float32)
+    nodes = [node("Conv", "x w", "c", group=4), node("GlobalAveragePool", "c", "y")]
+    proto = model_of(nodes, {"w": weights}, {"x": ["N", 4, 24, 24]}, {"y": 4})
+    samples = rng.normal(size=(4, 1, 4, 24, 24)).astype(np.float32)
+    made = converted(proto, WideActivations(), samples=samples)
+    assert DepthwiseConv2DS16 in {type(op) for op in made.program.ops}
+    data = pack_model(made, None)
+    replay(Interpreter(data), unpack(data).golden)
 
 
 def logits_net() -> onnx.ModelProto:
