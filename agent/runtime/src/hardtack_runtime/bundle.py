@@ -134,20 +134,9 @@ def pack(
     for text, room in ((manifest.name, 32), (hardware, 16)):
         if _WORD.fullmatch(text) is None or len(text) >= room:
             raise ValueError(f"{text!r} is not a-z, 0-9 and dash, of less than {room} characters")
-    indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
-    constants = [t.data for t in program.tensors if t.data is not None]
-    weights, skipped = in_place_weights(program), skipped_codes(program)
-    known = {i: c for i, c in codings.items() if not c.is_in_place or i in weights}
-    known |= dict.fromkeys(high_planes(program), Coding.SPARSE)
-    packed = packing.pack_constants(
-        constants, unpack_limit,
-        codings={place: known[i] for place, i in enumerate(indices) if i in known},
-        biases=biases_behind_weights(program, indices),
-        weights={place for place, i in enumerate(indices) if i in weights},
-        in_place=in_place,
-        skipped={place: skipped[i] for place, i in enumerate(indices) if i in skipped},
-        smallest=smallest, rows=len(program.tensors),
-    )  # fmt: skip
+    packed = _packed_constants(
+        program, unpack_limit, codings=codings, in_place=in_place, smallest=smallest
+    )
     model_id = _model_id(program)
     manifest = manifest.model_copy(update={"model_id": model_id.hex(), "layers": program.layers})
     table, data = encode_tensors(program.tensors, packed)
@@ -168,6 +157,31 @@ def pack(
         verify_key_id, bytes(16),
     )  # fmt: skip
     return header + (key.sign(header) if key else bytes(64)) + payload
+
+
+def _packed_constants(
+    program: Program,
+    unpack_limit: int | None,
+    *,
+    codings: Mapping[int, Coding],
+    in_place: Collection[Coding],
+    smallest: bool,
+) -> packing.Packed:
+    """Code the constants; what the operators allow each of them to be is known here."""
+    indices = [i for i, tensor in enumerate(program.tensors) if tensor.data is not None]
+    constants = [t.data for t in program.tensors if t.data is not None]
+    weights, skipped = in_place_weights(program), skipped_codes(program)
+    known = {i: c for i, c in codings.items() if not c.is_in_place or i in weights}
+    known |= dict.fromkeys(high_planes(program), Coding.SPARSE)
+    return packing.pack_constants(
+        constants, unpack_limit,
+        codings={place: known[i] for place, i in enumerate(indices) if i in known},
+        biases=biases_behind_weights(program, indices),
+        weights={place for place, i in enumerate(indices) if i in weights},
+        in_place=in_place,
+        skipped={place: skipped[i] for place, i in enumerate(indices) if i in skipped},
+        smallest=smallest, rows=len(program.tensors),
+    )  # fmt: skip
 
 
 def read_header(data: bytes) -> Header:
