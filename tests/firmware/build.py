@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
 import shutil
 import subprocess
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,32 +13,21 @@ import pytest
 from hardtack_firmware.boards import templates_dir
 from hardtack_firmware.generate import keys_source
 from hardtack_firmware.monocypher import fetch_monocypher
-from hardtack_runtime import csrc_dir
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.operator_table import table_source
 from hardtack_runtime.packing import Coding
+from tests.compiled import BUILD, CSRC, alone
 from tests.digit_bundles import KEY
 
 ROOT = Path(__file__).parents[2]
-CSRC = csrc_dir()
 TEMPLATES = templates_dir()
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -DHT_PORTABLE"
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Keep the other workers of a test run out meanwhile: build/ is theirs too."""
-    folder = ROOT / "build"
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def written(name: str, source: str) -> Path:
     """Write a source file in build/, or leave it as it is, so that what is built of it stays."""
-    path = ROOT / "build" / name
+    path = BUILD / name
     with alone():
         if not path.exists() or path.read_text() != source:
             path.write_text(source)
@@ -52,7 +39,7 @@ def monocypher() -> Path:
     """Fetch Monocypher once; skip the calling test where no package index is reached."""
     try:
         with alone():
-            return fetch_monocypher(ROOT / "build" / "monocypher")
+            return fetch_monocypher(BUILD / "monocypher")
     except ConfigError as error:
         pytest.skip(str(error))
 
@@ -85,7 +72,7 @@ def firmware(
         *(path.stem for path in (app, operators) if path is not None),
         *settings,
     )
-    out = ROOT / "build" / "-".join(parts)
+    out = BUILD / "-".join(parts)
     command = [
         *("make", "-s", "-C", str(TEMPLATES), f"BOARD={board}", f"OUT={out}", *settings),
         f"CSRC={CSRC}",

@@ -13,8 +13,9 @@ import pytest
 
 from hardtack_runtime.bundle import PAYLOAD_OFFSET, TAGS, unpack
 from hardtack_runtime.memory import Needs, Way
+from tests.compiled import core_program
 from tests.digit_bundles import make_bundle
-from tests.firmware.build import CSRC, TEMPLATES, keys_file, monocypher
+from tests.firmware.build import TEMPLATES, keys_file, monocypher
 
 HERE = Path(__file__).parent
 OLD = make_bundle("1.0.0", ballast=6)
@@ -31,24 +32,13 @@ def tampered() -> bytes:
 
 def build(folder: Path, core: Path, flags: tuple[str, ...] = ()) -> Path:
     """Compile the sweep with the core's sources as they lie in `core`."""
-    runtime = [*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")]
-    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify", "weights")
     driver = core / "src" / "power_cut.c"
     sources = [
         driver if driver.exists() else HERE / "power_cut.c",
         keys_file(),
         monocypher() / "monocypher.c",
     ]
-    sources += [core / "src" / f"ht_{name}.c" for name in names]
-    program = folder / "power_cut"
-    command = [
-        *("cc", "-std=c99", "-O2", "-w", *flags),
-        *(f"-I{core / 'include'}", f"-I{CSRC / 'include'}", f"-I{CSRC / 'src'}"),
-        *map(str, (*sources, *runtime)),
-        *("-o", str(program)),
-    ]
-    subprocess.run(command, check=True)
-    return program
+    return core_program(folder / "power_cut", sources, core, flags)
 
 
 def sweep(

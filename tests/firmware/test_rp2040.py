@@ -19,9 +19,10 @@ import pytest
 from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import Hello
 from hardtack_firmware.images import read_segments
+from tests.compiled import BUILD, alone
 from tests.digit_bundles import KEY, make_bundle
 from tests.end_to_end.command import CommandLine
-from tests.firmware.build import ROOT, alone, firmware, monocypher
+from tests.firmware.build import firmware, monocypher
 from tests.firmware.host import Host, RefusedError
 from tests.firmware.test_qemu import differing
 
@@ -33,7 +34,7 @@ SHA256 = "83328017cf7e503477e8d218cb742d3e843782d795edd175a0b81346c194e56f"
 @functools.cache
 def emulator() -> Path:
     """Fetch the emulator once; skip the calling test where npm is not there or reaches nothing."""
-    folder = ROOT / "build" / PACKAGE
+    folder = BUILD / PACKAGE
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("no node or npm: the RP2040 emulator runs on it")
     with alone():

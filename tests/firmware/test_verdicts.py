@@ -22,8 +22,9 @@ from hardtack_runtime.bundle import HEADER_SIZE, PAYLOAD_OFFSET, TAGS, read_head
 from hardtack_runtime.errors import HardtackError
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.signing import Keyring
+from tests.compiled import core_program
 from tests.digit_bundles import KEY, make_bundle
-from tests.firmware.build import CSRC, TEMPLATES, keys_file, monocypher
+from tests.firmware.build import TEMPLATES, keys_file, monocypher
 
 HERE = Path(__file__).parent
 MUTANTS = int(os.environ.get("HARDTACK_MUTANTS", "20000"))
@@ -38,19 +39,8 @@ MANIFEST = PAYLOAD_OFFSET + 4 * len(TAGS)
 
 def build(folder: Path, core: Path) -> Path:
     """Compile the judge with the core's sources as they lie in `core`."""
-    names = ("device", "ed25519", "flash", "journal", "sha256", "sha512", "verify", "weights")
     sources = [HERE / "verdicts.c", keys_file(), monocypher() / "monocypher.c"]
-    sources += [core / "src" / f"ht_{name}.c" for name in names]
-    sources += CSRC.glob("src/**/*.c")
-    program = folder / "verdicts"
-    command = [
-        *("cc", "-std=c99", "-O2", "-w"),
-        *(f"-I{core / 'include'}", f"-I{CSRC / 'include'}", f"-I{CSRC / 'src'}"),
-        *map(str, sources),
-        *("-o", str(program)),
-    ]
-    subprocess.run(command, check=True)
-    return program
+    return core_program(folder / "verdicts", sources, core)
 
 
 def damage(rng: random.Random, data: bytearray, start: int, end: int) -> None:

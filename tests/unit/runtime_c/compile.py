@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.compiled import CSRC, runtime_archive
+
 ROOT = Path(__file__).parents[3]
-CSRC = ROOT / "agent" / "runtime" / "csrc"
+OPERATORS = CSRC / "src" / "ht_operators.c"
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wmissing-prototypes", "-Werror")
 
@@ -29,7 +31,7 @@ def build(
     *sources: Path,
     flags: tuple[str, ...],
     cc: str = "",
-    operators: Path = CSRC / "src" / "ht_operators.c",
+    operators: Path = OPERATORS,
 ) -> Path:
     """Compile the runtime and more sources into one program or library.
 
@@ -43,10 +45,14 @@ def build(
     Raises:
         AssertionError: the compiler had something to say.
     """
-    listed = [*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")]
-    runtime = sorted([*(path for path in listed if path.name != "ht_operators.c"), operators])
+    warned = (*WARNINGS, *flags)
+    if sources and operators == OPERATORS:
+        runtime = [runtime_archive(warned, compiler(cc))]
+    else:
+        listed = [*CSRC.glob("src/*.c"), *CSRC.glob("src/kernels/*.c")]
+        runtime = sorted([*(path for path in listed if path != OPERATORS), operators])
     command = [
-        *(compiler(cc), "-std=c99", *WARNINGS, *flags),
+        *(compiler(cc), "-std=c99", *warned),
         *(f"-I{CSRC / 'include'}", f"-I{ROOT / 'fuzz'}"),
         *map(str, (*sources, *runtime)),
         *("-o", str(output)),

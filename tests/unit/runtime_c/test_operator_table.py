@@ -15,8 +15,9 @@ from hardtack_agent.serial_refusal import explain
 from hardtack_runtime.operator_table import IN_PLACE, NAMES, XNOR, table_source
 from hardtack_runtime.operators import OPS
 from hardtack_runtime.packing import Coding
+from tests.compiled import CSRC
 from tests.golden.make import golden_bundle
-from tests.unit.runtime_c.compile import CSRC, build, compiler
+from tests.unit.runtime_c.compile import build, compiler
 
 NOT_LINKED = -18
 CONV_2D, FULLY_CONNECTED, ADD = 1, 3, 4
