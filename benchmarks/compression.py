@@ -50,8 +50,6 @@ MODELS = Path(__file__).parent / "models"
 OUTCOMES = MODELS / "seeds.json"
 SEEDS = {"lenet5": 1, "lenet300": 3}
 MEAN, STD = float(np.float32(0.1307 * 255)), float(np.float32(0.3081 * 255))
-TEACHING = 0.5
-"""Share of the loss that follows the float net's soft answers."""
 PARAMETERS = {"lenet300": 266_610, "lenet5": 431_080}
 """Weights and biases of the nets as published; ours begin without biases of their own."""
 Array = npt.NDArray[np.float32]
@@ -84,7 +82,10 @@ class Phase:
         growth: What the rate may grow by after an epoch.
         average: Share of itself that the average of the weights keeps at a step.
         ratio: How many times fewer weights are left, pruned by size wherever they are; None: as
-            the limit of bytes has it. Nothing goes on from such a model.
+            the limit of bytes has it. Nothing goes on from such a model, and the float nets of all
+            seeds teach it.
+        teacher: Share of the loss that follows the float net's soft answers.
+        mixup: Most of another image that is mixed into one.
     """
 
     size: int | None
@@ -97,13 +98,17 @@ class Phase:
     growth: float | None = 1.1
     average: float = 0.99
     ratio: float | None = None
+    teacher: float = 0.5
+    mixup: float = 0.0
 
 
 RECIPES = {
     "lenet300": (
-        Phase(None, 8, shift=1, lr=0.02),
-        Phase(5800, 35, shift=1, rate=2e-6, ramp=0.25, lr=0.02, growth=None),
-        Phase(4800, 20, shift=1, rate=6e-6, lr=0.02),
+        Phase(None, 16, shift=1, lr=0.02, average=0.998),
+        Phase(24000, 20, shift=1, average=0.998, ratio=13, teacher=0.8),
+        Phase(5200, 35, shift=1, rate=2e-6, ramp=0.25, lr=0.02, growth=None),
+        Phase(4600, 22, shift=1, rate=2.7e-5, lr=0.02, growth=1.2),
+        Phase(3600, 25, shift=1, rate=4.5e-5, lr=0.02, growth=1.3),
     ),
     "lenet5": (
         Phase(None, 14, shift=2, lr=0.02, average=0.998),
@@ -243,17 +248,43 @@ def train_all() -> None:
     MODELS.mkdir(exist_ok=True)
     done: list[Outcome] = []
     for net, usual in SEEDS.items():
-        for seed in range(int(os.environ.get("HARDTACK_SEEDS", usual))):
-            for outcome, bundle in train_seed(net, seed):
-                rivals = [one.validation_error for one in done if one.of(net, outcome.size)]
-                if outcome.size and outcome.validation_error < min(rivals, default=100.0):
-                    bundle_path(net, outcome.size).write_bytes(bundle)
-                done.append(outcome)
-                OUTCOMES.write_text(json.dumps([asdict(one) for one in done], indent=1) + "\n")
+        for made in train_net(net, range(int(os.environ.get("HARDTACK_SEEDS", usual)))):
+            outcome = made.outcome
+            rivals = [one.validation_error for one in done if one.of(net, outcome.size)]
+            if outcome.size and outcome.validation_error < min(rivals, default=100.0):
+                bundle_path(net, outcome.size).write_bytes(made.bundle)
+            done.append(outcome)
+            OUTCOMES.write_text(json.dumps([asdict(one) for one in done], indent=1) + "\n")
 
 
-def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
-    """Train one seed, phase by phase; give the outcome of each, and its bundle."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A phase's result: the float model's file and, under a limit, the bundle."""
+
+    outcome: Outcome
+    file: bytes
+    bundle: bytes
+
+
+def train_net(net: str, seeds: Sequence[int]) -> Iterator[Made]:
+    """Train a net phase by phase: the float nets of all seeds first, for some phases need all."""
+    first, *phases = RECIPES[net]
+    floats = []
+    for seed in seeds:
+        floats.append(train_phase(net, seed, first, random_net(net, seed).SerializeToString(), ()))
+        yield floats[-1]
+    for seed, own in zip(seeds, floats, strict=True):
+        model = own.file
+        for phase in phases:
+            teachers = floats if phase.ratio else [own]
+            made = train_phase(net, seed, phase, model, [one.file for one in teachers])
+            yield made
+            if phase.ratio is None:
+                model = made.file
+
+
+def train_phase(net: str, seed: int, phase: Phase, file: bytes, teachers: Sequence[bytes]) -> Made:
+    """Train a model on, as a phase says."""
     from hardtack_converters.training.options import Epoch, TrainOptions
     from hardtack_converters.training.size import bundle_sizer
     from hardtack_converters.training.train import train
@@ -261,39 +292,29 @@ def train_seed(net: str, seed: int) -> Iterator[tuple[Outcome, bytes]]:
     images, labels = mnist("train")
     options = Options(name=net, task="classify", mean=(MEAN,), std=(STD,))
     options = replace(options, calibration=images[:512])
-    model, teacher = prepared(random_net(net, seed).SerializeToString()), None
+    wanted = TrainOptions(
+        epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
+        structure=phase.structure, shift=phase.shift, seed=seed, growth=phase.growth,
+        average=phase.average, half=True, mixup=phase.mixup,
+        prune=Prune(ratio=phase.ratio, scope="global") if phase.ratio else None,
+        teacher=phase.teacher if teachers else 0.0,
+    )  # fmt: skip
+    sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]
 
     def told(epoch: Epoch, _: int) -> None:
         print(net, seed, phase.size, epoch, flush=True)
 
-    for phase in RECIPES[net]:
-        wanted = TrainOptions(
-            epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
-            structure=phase.structure, shift=phase.shift, seed=seed, growth=phase.growth,
-            average=phase.average, half=True,
-            prune=Prune(ratio=phase.ratio, scope="global") if phase.ratio else None,
-            teacher=TEACHING if teacher else 0.0,
-        )  # fmt: skip
-        sizer = bundle_sizer(options) if phase.size else lambda _: 4 * PARAMETERS[net]
-        done = train(
-            model,
-            normalised(images),
-            labels,
-            wanted,
-            sizer,
-            teachers=(teacher,) if teacher else (),
-            progress=told,
-        )
-        file, bundle = ir.to_proto(done.model).SerializeToString(), b""
-        if phase.size:
-            bundle = pack_model(convert(file, options), None, smallest=True)
-        error = error_percent(bundle) if bundle else float_error_percent(done.model)
-        outcome = Outcome(net, seed, phase.size, done.best.bytes, 100 * done.best.error, error)
-        print(outcome, flush=True)
-        yield outcome, bundle
-        if phase.ratio is None:
-            model = prepared(file)
-            teacher = teacher or prepared(file)
+    done = train(
+        prepared(file), normalised(images), labels, wanted, sizer,
+        teachers=tuple(prepared(teacher) for teacher in teachers), progress=told,
+    )  # fmt: skip
+    trained, bundle = ir.to_proto(done.model).SerializeToString(), b""
+    if phase.size:
+        bundle = pack_model(convert(trained, options), None, smallest=True)
+    error = error_percent(bundle) if bundle else float_error_percent(done.model)
+    outcome = Outcome(net, seed, phase.size, done.best.bytes, 100 * done.best.error, error)
+    print(outcome, flush=True)
+    return Made(outcome, trained, bundle)
 
 
 def prepared(file: bytes) -> ir.Model:
