@@ -1,6 +1,6 @@
 """Draws bytes against error of the compressed LeNets: `python -m benchmarks.compression_front`.
 
-Everything comes from saved results: stored bundles as lines, those of all seeds as dots, published
+Everything comes from saved results: medians over seeds as lines, single seeds as dots, published
 figures as crosses. Writes `docs/images/compression_front.svg`.
 """
 

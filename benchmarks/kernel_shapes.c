@@ -81,7 +81,7 @@ static uint32_t compute(const shape *s, ht_dims out_dims) {
                               .dilation_w = 1,
                               .pad_top = s->pad_top,
                               .pad_left = s->pad_left};
-    const ht_output_stage stage = {mult, shift, 1, -5, -128, 127};
+    const ht_output_stage stage = {mult, shift, 1, -5, -128, 127, 1};
     const uint32_t start = TICKS;
     if (s->kind == DEPTHWISE) {
         ht_depthwise_conv_2d_s8(input, in_dims, weights, bias, &window, -7, &stage, output,

@@ -26,7 +26,7 @@ DENSITIES = (5, 10, 20, 30, 50)
 """Percent of weights that are not 0."""
 WIDTHS = (1, 2, 4)
 """Bits of an index of packed weights."""
-NETS = ("lenet5-3072", "lenet300-4800")
+NETS = ("lenet5-3072-0", "lenet300-4600-0")
 """Trained and pruned, in benchmarks/models."""
 CORES = {
     "cortex-m4": ("mps2-an386", ""),

@@ -58,7 +58,7 @@ static uint32_t compute(const layer *l, ht_conv_2d_kernel *kernel, const int8_t 
     const ht_dims in_dims = {1, l->size, l->size, l->n_in};
     const ht_dims out_dims = {1, l->size, l->size, l->n_out};
     const ht_window window = {l->kernel, l->kernel, 1, 1, 1, 1, l->kernel / 2, l->kernel / 2};
-    const ht_output_stage stage = {mult, shift, 1, -5, -128, 127};
+    const ht_output_stage stage = {mult, shift, 1, -5, -128, 127, 1};
     const int8_t *input = l->form == BINARY ? signs : relu;
     const int32_t zero = l->form == BINARY ? 0 : -128;
     uint32_t least = UINT32_MAX;

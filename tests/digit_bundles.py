@@ -98,7 +98,7 @@ def make_bundle(
 
 def lenet() -> bytes:
     """Return a real LeNet-300-100 with nearly all weights zero, coded by gap-huff."""
-    path = Path(__file__).parents[1] / "benchmarks" / "models" / "lenet300-4800.htb"
+    path = Path(__file__).parents[1] / "benchmarks" / "models" / "lenet300-4600-0.htb"
     content = unpack(path.read_bytes())
     return pack(content.program, content.manifest, key=KEY, golden=content.golden)
 

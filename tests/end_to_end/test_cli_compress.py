@@ -155,3 +155,8 @@ def test_a_size_that_few_bits_do_not_come_to_is_an_error(cli: CommandLine, proje
     assert "(mixed_precision), size" in said
     assert "ask for no less than" in said
     assert written(project) == []
+
+
+def test_a_percentage_without_its_unit_is_no_limit(cli: CommandLine, project: Path) -> None:
+    ask(project, PRUNE + "max_drop = 1\n")
+    assert 'say "1 %"' in cli.run("convert").refused("HT104", 2)

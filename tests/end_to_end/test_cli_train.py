@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from hardtack.bake import check_drop
+from hardtack.config import Deployment
+from hardtack.evaluation import Accuracy
+from hardtack.files import only_writer
+from hardtack_runtime.errors import GateError
 from tests.end_to_end.command import CommandLine, change, copy_project, written
 
 pytest.importorskip("torch", reason="training needs torch: make .venv/torch")
@@ -202,3 +207,28 @@ def test_a_model_trained_by_another_table_is_not_converted(trained: CommandLine)
     finally:
         change(trained.here, "epochs = 21", "epochs = 20")
     assert "converted trained.onnx, trained from digits.onnx" in trained.works("convert").out
+
+
+def test_the_accuracy_and_bytes_before_training_are_told(trained: CommandLine) -> None:
+    document = trained.works("convert", "--json").document
+    assert document["accuracy"]["untrained"] == pytest.approx(0.985)
+    assert document["source_bytes"] == (trained.here / "digits.onnx").stat().st_size
+    assert "(untrained -> float -> int8)" in trained.works("convert").out
+
+
+def test_the_gate_holds_the_bundle_against_the_model_before_training() -> None:
+    config = Deployment.model_validate(
+        {"version": 1, "model": {"path": "m.onnx"}, "gates": {"max_drop": "2 %"}}
+    )
+    check_drop(config, Accuracy(600, int8=0.97, floats=0.98, untrained=0.985))
+    with pytest.raises(GateError, match="most of it in training") as caught:
+        check_drop(config, Accuracy(600, int8=0.95, floats=0.955, untrained=0.985))
+    assert caught.value.code == "HT401"
+    assert "98.50 -> 95.50 -> 95.00 % of 600 samples" in caught.value.met
+
+
+def test_two_trainings_do_not_write_the_same_file(trained: CommandLine) -> None:
+    with only_writer(trained.here / "trained.onnx"):
+        said = trained.run("train").refused("HT107", 2)
+    assert "is being written by another process" in said
+    trained.works("train")

@@ -19,7 +19,7 @@ def test_a_model_larger_than_the_board_s_memory_is_not_told_to_take_more(
     (shell.here / "lenet.htb").write_bytes(lenet())
     new(shell, "microbit", "--bundle", "lenet.htb")
     said = shell.run("build", "fw").refused("HT503", 4)
-    assert "needs at least 113616 bytes of memory" in said
+    assert "needs at least 152272 bytes of memory" in said
     assert "the board has 16384 bytes of memory in all" in said
     assert "POOL_SIZE to" not in said
 

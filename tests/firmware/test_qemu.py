@@ -106,7 +106,7 @@ def test_an_stm32f4_serves_and_says_that_its_flash_takes_nothing(tmp_path: Path)
 
 
 BAKED = Path(__file__).parents[2] / "benchmarks" / "models"
-COMPRESSED = (BAKED / "lenet300-4800.htb", BAKED / "lenet5-4500.htb")
+COMPRESSED = (BAKED / "lenet300-4600-0.htb", BAKED / "lenet5-4500-1.htb")
 MODELS = {
     "keyword spotting": "kws_ref_model",
     "anomaly detection": "ad01_int8",

@@ -61,7 +61,7 @@ class Model(_Strict):
     """The trained model."""
 
     path: str
-    """ONNX (float or QDQ) or int8 .tflite; relative to deploy.toml."""
+    """ONNX (float or QDQ) or .tflite (float or int8); relative to deploy.toml."""
     task: Literal["classify", "regress", "anomaly", "none"] = "none"
     labels: str | tuple[str, ...] = ()
     """A text file with one label a line, or the list itself."""

@@ -62,6 +62,29 @@ def refuse_to_replace(path: Path, force: bool, source: Path | None = None) -> No
 
 
 @contextlib.contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Let one process at a time write a file and those beside it; the kernel lets go when it dies.
+
+    Raises:
+        ConfigError: HT107, another process has it.
+    """
+    import fcntl
+
+    lock_path = path.with_name(path.name + ".lock")
+    with lock_path.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                "HT107", str(path), "is being written by another process", "wait for it, or stop it"
+            ) from error
+        try:
+            yield
+        finally:
+            lock_path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
     """Let errors about "bundle" or "packed model" say which file it is."""
     try:

@@ -21,7 +21,7 @@ from hardtack.bake import (
 )
 from hardtack.config import Deployment, Train
 from hardtack.evaluation import load_labelled
-from hardtack.files import write_whole
+from hardtack.files import only_writer, write_whole
 from hardtack_converters import query
 from hardtack_converters.compress.factorise import factorise
 from hardtack_converters.compress.prune import prune
@@ -29,6 +29,7 @@ from hardtack_converters.compress.settings import Factorise, Prune
 from hardtack_converters.convert import Options
 from hardtack_converters.importers import import_model, read_source
 from hardtack_converters.passes import is_quantized, prepare
+from hardtack_converters.passes.pipeline import drop_unused
 from hardtack_runtime.errors import ConfigError, ModelImportError
 
 if TYPE_CHECKING:
@@ -80,6 +81,14 @@ def train_model(
         )  # fmt: skip
     path = base / wanted.out
     _check_out(path, config, wanted, base)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with only_writer(path):
+        return _train(config, wanted, base, path, progress, restart)
+
+
+def _train(
+    config: Deployment, wanted: Train, base: Path, path: Path, progress: Progress, restart: bool
+) -> Training:
     from hardtack_converters.training.assistants import train_assistants
     from hardtack_converters.training.size import bundle_sizer
     from hardtack_converters.training.train import train
@@ -94,7 +103,6 @@ def train_model(
     under_way = (checkpoint, *(assistant.checkpoint for assistant in assistants))
     for file in (*under_way, *(one.file for one in assistants)) if restart else ():
         file.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     resumed = any(file.exists() for file in under_way)
     how = _options(wanted)
     taught = train_assistants(
@@ -110,6 +118,7 @@ def train_model(
     )  # fmt: skip
     trained.model.metadata_props[MADE_FROM] = source
     trained.model.metadata_props[TRAINED_BY] = training_digest(wanted)
+    drop_unused(trained.model)
     write_whole(path, ir.to_proto(trained.model).SerializeToString())
     checkpoint.unlink(missing_ok=True)
     notices = [f"assistant {at}: {n}" for at, each in enumerate(taught, 1) for n in each.notices]

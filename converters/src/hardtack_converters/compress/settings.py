@@ -7,8 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _with_unit(value: object) -> object:
+    if type(value) is int and value:
+        raise ValueError(f'{value} may be a share or a percentage: say "{value} %"')
+    return value
+
+
+Drop = Annotated[float, BeforeValidator(_with_unit), Field(ge=0, le=1)]
 
 
 class Pass(BaseModel):
@@ -21,9 +29,9 @@ class Pass(BaseModel):
 
     layers: tuple[str, ...] = ()
     """Names of layers, or patterns like `conv*`; default: all that the pass can change."""
-    max_drop: Fraction | None = None
+    max_drop: Drop | None = None
     """Accuracy that this pass may cost; default: what `[gates] max_drop` leaves to all passes."""
-    required: bool = False
+    required: bool = Field(default=False, strict=True)
     """Where the pass costs too much, or makes the bundle larger: stop with HT403, not skip it."""
 
 
@@ -168,7 +176,7 @@ class Factorise(Pass):
 class AccuracyPass(Pass):
     """Settings of passes that may make the bundle larger, for they are there for accuracy."""
 
-    max_drop: Fraction | None = None
+    max_drop: Drop | None = None
     """Accuracy that this pass may cost; default: none."""
 
 

@@ -48,6 +48,10 @@ GROWING = 0.94
 JUDGED_AT_ONCE = 500
 OUT_OF_RANGE = "HT303"
 """What converting says of numbers that no multiplier reaches."""
+PATIENCE = 5
+"""Epochs in a row of mere guesses after which a training has diverged."""
+GUESSED = 0.9
+"""Share of a guesser's error from which on a model counts as one."""
 STRAYED = 0.1
 """Share of the samples held out that a training may lose before people are told."""
 
@@ -136,6 +140,9 @@ class Course:
             size_now, nonzero, self.rate, share,
         )  # fmt: skip
         self.epochs.append(epoch)
+        last = self.epochs[-PATIENCE:]
+        if len(last) == PATIENCE and all(self._is_guessing(one.error) for one in last):
+            self.healthy = False
         size = self.options.size
         if (size is None or epoch.bytes <= size) and self._is_best(epoch):
             self.best = epoch, copy.deepcopy(self.module.state_dict())
@@ -144,6 +151,16 @@ class Course:
         if size is not None:
             grows = self._settles and self._settled_after is None
             self.rate *= self._growth((GROWING if grows else AIM) * size)
+
+    def _is_guessing(self, error: float) -> bool:
+        """Return whether a model that knew more is hardly better than guessing.
+
+        Where teachers alone are listened to, the classes do not tell.
+        """
+        if self.options.teacher == 1:
+            return False
+        guessed = GUESSED * (1 - 1 / len(self.classes.unique()))
+        return self.before < guessed <= error
 
     def _size(self) -> int | None:
         """Return the bytes as they are now; None where the weights have left all that int8 has."""
@@ -262,12 +279,8 @@ class Course:
         Raises:
             ModelImportError: HT225, there is none.
         """
-        if self.best is None:
-            if self.epochs:
-                met, todo = self._missed(), "allow more bytes or more epochs"
-            else:
-                met, todo = "it diverged in the first epoch", "set a lower learning rate"
-            raise ModelImportError("HT225", "training", met, todo)
+        if self.best is None or self._is_guessing(self.best[0].error):
+            raise ModelImportError("HT225", "training", *self._failed())
         epoch, state = self.best
         self.module.load_state_dict(state)
         self.module.write_back()
@@ -276,8 +289,22 @@ class Course:
             notices.append(f"it diverged after epoch {len(self.epochs)}: training stopped there")
         if epoch.error > self.before + STRAYED:
             fell = f"{100 * (1 - self.before):.2f} to {100 * (1 - epoch.error):.2f} %"
-            notices.append(f"accuracy fell from {fell}: a lower learning rate may keep it")
+            notices.append(f"accuracy fell from {fell}: {self._advice()} may keep it")
         return Trained(self.module.model, tuple(self.epochs), epoch, self.before, tuple(notices))
+
+    def _failed(self) -> tuple[str, str]:
+        """Say why there is no model, and what to do."""
+        if not self.epochs:
+            return "it diverged in the first epoch", "set a lower learning rate"
+        if self.best is None:
+            return self._missed(), "allow more bytes or more epochs"
+        return "the model came to answers no better than guessing", f"{self._advice()} may help"
+
+    def _advice(self) -> str:
+        wanted = self.options
+        if wanted.prune is not None or wanted.share is not None or wanted.binary:
+            return "a lower learning rate, more epochs or asking for less"
+        return "a lower learning rate" + (", more bytes or epochs" if wanted.size else "")
 
     def _missed(self) -> str:
         """Say which limit no epoch kept to."""

@@ -53,7 +53,12 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
     return {
         "source_bytes": outcome.source_bytes,
         "accuracy": accuracy
-        and {"samples": accuracy.samples, "int8": accuracy.int8, "float": accuracy.floats},
+        and {
+            "samples": accuracy.samples,
+            "int8": accuracy.int8,
+            "float": accuracy.floats,
+            "untrained": accuracy.untrained,
+        },
         "notices": list(outcome.converted.notices),
         "passes": outcome.converted.passes,
         "compress": [
@@ -123,6 +128,7 @@ def _print(outcome: Outcome, layers: bool) -> None:
     if converted.compressed:
         _print_passes(console, converted.compressed)
     if layers:
+        console.width = max(console.width, 200)  # names are long, and [[compress]] wants them whole
         table = Table("layer", "operator", "output", "weights", "MACs", box=None, pad_edge=False)
         for row in converted.rows:
             shape = "x".join(map(str, row.output))
@@ -130,11 +136,7 @@ def _print(outcome: Outcome, layers: bool) -> None:
             table.add_row(row.name, row.operator, shape, size, f"{row.macs:,}")
         console.print(table)
     if accuracy is not None:
-        before = "" if accuracy.floats is None else f"{100 * accuracy.floats:.2f} -> "
-        console.print(
-            f"accuracy   {before}{100 * accuracy.int8:.2f} % of {accuracy.samples} samples"
-            f"{'' if accuracy.floats is None else ' (float -> int8)'}"
-        )
+        console.print(f"accuracy   {accuracy.told()}")
     for baked in outcome.bundles:
         ratio = outcome.source_bytes / len(baked.data)
         console.print(

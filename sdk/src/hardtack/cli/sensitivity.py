@@ -51,9 +51,10 @@ def command(
     if as_json:
         click.echo(json.dumps(as_document(found), indent=1))
     else:
-        _print(found, plot)
+        _print(found)
     if plot is not None:  # last: what was measured is told even if this fails
         _draw(found, plot)
+        click.echo(f"wrote      {plot}", err=as_json)
 
 
 def _bench(deployment: Deployment, base: Path) -> tuple[Any, Bench]:
@@ -79,7 +80,7 @@ def as_document(found: Sensitivity) -> dict[str, Any]:
     }
 
 
-def _print(found: Sensitivity, plot: Path | None) -> None:
+def _print(found: Sensitivity) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -92,8 +93,6 @@ def _print(found: Sensitivity, plot: Path | None) -> None:
         cells = [f"{100 * accuracy:.2f}" for accuracy in (found.unpruned, *row)]
         table.add_row(name, f"{weights:,}", *cells)
     console.print(table)
-    if plot is not None:
-        click.echo(f"wrote      {plot}")
 
 
 def _check_plot(plot: Path) -> None:

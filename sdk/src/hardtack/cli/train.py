@@ -44,6 +44,7 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
         try:
             training = train_model(deployment, path.parent, advance, restart=not resume)
         except KeyboardInterrupt:
+            bar.stop()
             click.echo("the same command goes on after the last finished epoch", err=True)
             raise
     if as_json:

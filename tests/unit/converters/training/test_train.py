@@ -260,11 +260,23 @@ def test_weights_beyond_int8_are_a_divergence() -> None:
 
 def test_a_training_that_strays_is_told_of() -> None:
     trained = train(
-        digits.model(), *digits.samples(), replace(FEW, lr=30.0, average=0.0), digits.codes_bytes
+        digits.model(), *digits.samples(), replace(FEW, lr=0.3, average=0.0), digits.codes_bytes
     )
-    assert trained.before < 0.1
-    assert trained.best.error > 0.3
+    assert trained.before < 0.05
+    assert trained.best.error > 0.15
     assert any("a lower learning rate" in notice for notice in trained.notices)
+
+
+def test_a_training_that_comes_to_mere_guesses_stops_and_gives_nothing() -> None:
+    seen: list[int] = []
+    options = replace(FEW, lr=30.0, epochs=12, average=0.0)
+    with pytest.raises(ModelImportError, match="no better than guessing") as caught:
+        train(
+            digits.model(), *digits.samples(), options, digits.codes_bytes,
+            progress=lambda epoch, _: seen.append(epoch.number),
+        )  # fmt: skip
+    assert caught.value.code == "HT225"
+    assert len(seen) < 12
 
 
 @pytest.mark.parametrize(
