@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.end_to_end.command import CommandLine, written
+from tests.end_to_end.command import CommandLine, change, written
 
 PRUNE = '\n[[compress]]\npass = "prune"\nsparsity = "10 %"\n'
 
@@ -160,3 +160,10 @@ def test_a_size_that_few_bits_do_not_come_to_is_an_error(cli: CommandLine, proje
 def test_a_percentage_without_its_unit_is_no_limit(cli: CommandLine, project: Path) -> None:
     ask(project, PRUNE + "max_drop = 1\n")
     assert 'say "1 %"' in cli.run("convert").refused("HT104", 2)
+
+
+def test_passes_that_nobody_judges_are_told_of(cli: CommandLine, project: Path) -> None:
+    ask(project, PRUNE)
+    change(project, 'evaluate = { path = "test.npz", x = "x", y = "y" }', "")
+    change(project, 'max_drop = "1.0 %"', "")
+    assert "[data] evaluate is missing" in cli.works("convert").out

@@ -213,7 +213,9 @@ def test_the_accuracy_and_bytes_before_training_are_told(trained: CommandLine) -
     document = trained.works("convert", "--json").document
     assert document["accuracy"]["untrained"] == pytest.approx(0.985)
     assert document["source_bytes"] == (trained.here / "digits.onnx").stat().st_size
-    assert "(untrained -> float -> int8)" in trained.works("convert").out
+    told = trained.works("convert").out
+    assert "(untrained -> float -> int8)" in told
+    assert "[data] evaluate is what was trained on" in told
 
 
 def test_the_gate_holds_the_bundle_against_the_model_before_training() -> None:

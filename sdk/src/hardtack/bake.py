@@ -164,6 +164,10 @@ def _notices(config: Deployment, converted: Converted) -> list[str]:
     told = []
     if config.train is not None:
         told.append(f"converted {config.train.out}, trained from {config.model.path}")
+        if config.data.evaluate is not None and config.data.evaluate.path == config.train.data.path:
+            told.append("[data] evaluate is what was trained on: its accuracy flatters")
+    if config.compress and config.data.evaluate is None:
+        told.append("nobody has looked what the passes cost: [data] evaluate is missing")
     used = [row for row in converted.compressed if not row.skipped]
     first = converted.compressed[0].accuracy_before if converted.compressed else None
     last = used[-1].accuracy_after if used else None

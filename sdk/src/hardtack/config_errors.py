@@ -109,6 +109,8 @@ def _advice(found: Any) -> str:
     if 1 in (context.get("lt"), context.get("le")) and re.fullmatch(r"\d\d?", str(found["input"])):
         return f'say "{found["input"]} %" or {int(found["input"]) / 100:g}'
     given, allowed = found["input"], context.get("expected", "")
+    if found["type"] == "tuple_type" and isinstance(found["input"], dict):
+        return f"write [[{found['loc'][-1]}]], with two brackets"
     if found["type"] == "union_tag_invalid":
         given, allowed = context["tag"], context["expected_tags"]
     elif found["type"] != "literal_error":

@@ -123,3 +123,9 @@ def test_what_needs_accuracy_needs_samples(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="nothing to measure accuracy on") as caught:
         loaded(tmp_path, f"[[compress]]\n{text}\n", head)
     assert caught.value.where.endswith(":7:1")
+
+
+def test_one_bracket_too_few_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a list") as caught:
+        loaded(tmp_path, '[compress]\npass = "prune"\nratio = 5\n')
+    assert caught.value.todo == "write [[compress]], with two brackets"

@@ -8,6 +8,8 @@ least cost is found exactly, by dynamic programming over bytes. Then the layers 
 order, each making up for those before it, and the bundle is packed: where savings did not quite
 add up, more is asked for.
 
+A `size` that not even the fewest bits come to is an error (HT104), `required` or not.
+
 Codes of fewer bits are computed as fast as int8, so bytes are what there is to choose by.
 
 Depthwise layers keep their 8 bits unless `layers` names them.

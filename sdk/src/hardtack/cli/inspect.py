@@ -67,7 +67,7 @@ def operators(content: Bundle) -> list[dict[str, Any]]:
 
 
 def constants(content: Bundle) -> list[dict[str, Any]]:
-    """Return one row per constant tensor: shape, coding, bytes raw and stored, entropy bound."""
+    """Return one row per constant tensor: shape, coding, bytes raw and stored, order-0 entropy."""
     from hardtack_runtime.packing import entropy_bytes
 
     rows = []
@@ -117,7 +117,7 @@ def _print(content: Bundle) -> None:
     for row in operators(content):
         layers.add_row(row["operator"], row["name"], row["weights"])
     console.print(layers)
-    weights = Table("constants", "raw", "stored", "entropy bound", box=None, pad_edge=False)
+    weights = Table("constants", "raw", "stored", "order-0 entropy", box=None, pad_edge=False)
     for coding in (c.label for c in Coding):
         rows = [row for row in constants(content) if row["coding"] == coding]
         if rows:

@@ -60,7 +60,9 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
     best = training.trained.best
     click.echo(f"trained    the best is epoch {best.number} of {len(training.trained.epochs)}")
     before, after = (100 * (1 - error) for error in (training.trained.before, best.error))
-    click.echo(f"accuracy   {before:.2f} -> {after:.2f} % of the samples held out, float")
+    shrunk = deployment.train is not None and deployment.train.compress
+    began = " (as [train] compress left it)" if shrunk else ""
+    click.echo(f"accuracy   {before:.2f}{began} -> {after:.2f} % of the samples held out, float")
     click.echo(f"size       {format_size(best.bytes)} of bundle, {best.nonzero:,} weights not zero")
     if deployment.train is not None and deployment.train.prune is not None:
         wanted = deployment.train.prune.share
