@@ -32,7 +32,7 @@ SCAN_ORDERS = range(5)
 def measure(report: Report, quick: bool) -> None:
     """Code every stream every way."""
     seconds = 0.3 if quick else 3.0
-    for name in ("kws", "ad") if quick else ("kws", "resnet", "vww", "ad"):
+    for name in ("kws", "ad") if quick else ("kws", "resnet", "resnet_large", "vww", "ad"):
         tensors = weights(name)
         one_stream(report, name, tensors, seconds)
         one_stream(report, f"{name}_pruned", [pruned(codes) for codes in tensors], seconds)

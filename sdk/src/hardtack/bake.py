@@ -303,7 +303,7 @@ def check_drop(config: Deployment, accuracy: Accuracy) -> None:
         by_training = accuracy.untrained - accuracy.floats
         if by_training > 0.5 * accuracy.drop:
             todo = "most of it in training: ask for less there, or train for more epochs"
-    lost = f"{100 * accuracy.drop:.2f} points are lost, the gate is {100 * limit:.2f}"
+    lost = f"the bundle loses {100 * accuracy.drop:.2f} points, the gate is {100 * limit:.2f}"
     raise GateError("HT401", "[gates] max_drop", f"{lost} ({accuracy.told()})", todo)
 
 
