@@ -85,7 +85,6 @@ class Phase:
             the limit of bytes has it. Nothing goes on from such a model, and the float nets of all
             seeds teach it.
         teacher: Share of the loss that follows the float net's soft answers.
-        mixup: Most of another image that is mixed into one.
     """
 
     size: int | None
@@ -99,7 +98,6 @@ class Phase:
     average: float = 0.99
     ratio: float | None = None
     teacher: float = 0.5
-    mixup: float = 0.0
 
 
 RECIPES = {
@@ -290,7 +288,7 @@ def train_phase(net: str, seed: int, phase: Phase, file: bytes, teachers: Sequen
     wanted = TrainOptions(
         epochs=phase.epochs, size=phase.size, rate=phase.rate, ramp=phase.ramp, lr=phase.lr,
         structure=phase.structure, shift=phase.shift, seed=seed, growth=phase.growth,
-        average=phase.average, half=True, mixup=phase.mixup,
+        average=phase.average, half=True,
         prune=Prune(ratio=phase.ratio, scope="global") if phase.ratio else None,
         teacher=phase.teacher if teachers else 0.0,
     )  # fmt: skip

@@ -32,8 +32,10 @@ def test_a_plot_is_drawn(cli: CommandLine, project: Path) -> None:
     assert written(project) == ["layers.svg"]
 
 
-def test_a_plot_of_no_known_kind_is_refused(cli: CommandLine) -> None:
-    cli.run("sensitivity", "--plot", "layers.gif").refused("HT104", 2)
+def test_a_plot_of_no_known_kind_is_refused(cli: CommandLine, project: Path) -> None:
+    said = cli.run("sensitivity", "--plot", "layers.gif").refused("HT104", 2)
+    assert "layers.gif is no .png, .svg or .pdf" in said
+    assert written(project) == []
 
 
 def test_without_samples_to_judge_by_it_says_so(cli: CommandLine, project: Path) -> None:

@@ -97,6 +97,7 @@ class Course:
         self.best: tuple[Epoch, dict[str, Any]] | None = None
         self.healthy = True
         self.before = self._error(GraphModule(before, exact=True))
+        self.guessed = GUESSED * (1 - 1 / len(self.classes.unique()))
         self.pruning = self._pruning()
         self.average = Average(self.module, options.average) if options.average else None
 
@@ -159,8 +160,7 @@ class Course:
         """
         if self.options.teacher == 1:
             return False
-        guessed = GUESSED * (1 - 1 / len(self.classes.unique()))
-        return self.before < guessed <= error
+        return self.before < self.guessed <= error
 
     def _size(self) -> int | None:
         """Return the bytes as they are now; None where the weights have left all that int8 has."""

@@ -60,13 +60,14 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
     best = training.trained.best
     click.echo(f"trained    the best is epoch {best.number} of {len(training.trained.epochs)}")
     before, after = (100 * (1 - error) for error in (training.trained.before, best.error))
-    shrunk = deployment.train is not None and deployment.train.compress
-    began = " (as [train] compress left it)" if shrunk else ""
+    wanted = deployment.train
+    assert wanted is not None  # or train_model had refused
+    began = " (as [train] compress left it)" if wanted.compress else ""
     click.echo(f"accuracy   {before:.2f}{began} -> {after:.2f} % of the samples held out, float")
     click.echo(f"size       {format_size(best.bytes)} of bundle, {best.nonzero:,} weights not zero")
-    if deployment.train is not None and deployment.train.prune is not None:
-        wanted = deployment.train.prune.share
-        click.echo(f"pruned     {100 * best.pruned:.1f} % of the {100 * wanted:.1f} % asked for")
+    if wanted.prune is not None:
+        goal = 100 * wanted.prune.share
+        click.echo(f"pruned     {100 * best.pruned:.1f} % of the {goal:.1f} % asked for")
     click.echo(f"wrote      {training.path}; next: `hardtack convert`")
 
 
