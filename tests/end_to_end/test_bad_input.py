@@ -14,6 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from hardtack.bake import LOCK_NAME
+from hardtack.files import only_writer
 from tests.conformance.models.nets import model_of, node
 from tests.data import data_path
 from tests.end_to_end.command import DEMO_DATA, CommandLine, change, written
@@ -274,10 +276,17 @@ def test_a_full_disk_leaves_no_half_bundle(cli: CommandLine, project: Path) -> N
     assert {name: (project / name).read_bytes() for name in written(project)} == before
 
 
+def test_two_conversions_do_not_write_the_same_bundles(cli: CommandLine, project: Path) -> None:
+    with only_writer(project / LOCK_NAME):
+        assert "by another process" in cli.run("convert").refused("HT107", 2)
+    cli.works("convert")
+
+
 def test_a_file_in_the_way_of_the_folder_is_named(cli: CommandLine, project: Path) -> None:
     (project / "dist").write_text("mine")
     assert "dist" in cli.run("convert").refused("HT107", 2)
     assert written(project) == ["dist"]
-    (cli.home / "config").rename(cli.home / "away")
+    assert not cli.home.exists()  # it was seen before anything was done, a key made say
+    cli.home.mkdir()
     (cli.home / "config").write_text("mine")
     assert "config" in cli.run("keys", "new").refused("HT107", 2)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from hardtack.config import Deployment, Target, Train
 from hardtack.evaluation import Accuracy, Progress, evaluate, judge_of
-from hardtack.files import BUNDLE_SUFFIX, write_whole
+from hardtack.files import BUNDLE_SUFFIX, only_writer, require_writable, write_whole
 from hardtack.keystore import signing_key
 from hardtack.quantities import format_size
 from hardtack_converters.convert import Converted, Options, convert, open_bench, pack_model
@@ -83,7 +83,14 @@ def bake(
         ModelImportError, UnsupportedOpError: HT2xx, HT3xx: the model or its data.
         GateError: HT401, HT402, HT503; nothing is written then.
         TrustError: HT704, the signing key.
+        ConfigError: HT107, bundles cannot be written, or another process is at it.
     """
+    require_writable(out)
+    with only_writer(base / LOCK_NAME):
+        return _bake(config, base, out, progress)
+
+
+def _bake(config: Deployment, base: Path, out: Path, progress: Progress) -> Outcome:
     options = conversion_options(config, base)
     key, new_key = signing_key(config.sign.key, base)
     path = model_file(config, base)

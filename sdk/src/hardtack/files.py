@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,10 +67,11 @@ def only_writer(path: Path) -> Iterator[None]:
     """Let one process at a time write a file and those beside it; the kernel lets go when it dies.
 
     Raises:
-        ConfigError: HT107, another process has it.
+        ConfigError: HT107, another process has it, or the folder cannot be written.
     """
     import fcntl
 
+    require_writable(path.parent)
     lock_path = path.with_name(path.name + ".lock")
     with lock_path.open("ab") as lock:
         try:
@@ -82,6 +84,32 @@ def only_writer(path: Path) -> Iterator[None]:
             yield
         finally:
             lock_path.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """See that files can be written to a folder, before work is done for them.
+
+    Args:
+        folder: Need not be there: then the nearest one above that is.
+
+    Raises:
+        ConfigError: HT107, they cannot.
+        DeviceError: HT603, the disk is full.
+    """
+    while not folder.exists() and folder.parent != folder:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> HardtackError:
+    met = f"cannot be written ({error.strerror})"
+    if error.errno in FULL:
+        return DeviceError("HT603", str(path), met, "free space or choose another folder")
+    return ConfigError("HT107", str(path), met, "check the folder and its permissions")
 
 
 @contextlib.contextmanager
@@ -124,11 +152,4 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        met = f"cannot be written ({error.strerror})"
-        if error.errno in FULL:
-            raise DeviceError(
-                "HT603", str(path), met, "free space or choose another folder"
-            ) from error
-        raise ConfigError(
-            "HT107", str(path), met, "check the folder and its permissions"
-        ) from error
+        raise _unwritable(path, error) from error
