@@ -1,8 +1,12 @@
 """Codings of int8 weights beside zstd, brotli and NNCodec's coder on the same symbols.
 
-Streams are the weights of real int8 models, a tensor at a time, and the same with the smallest
-nine tenths of each tensor set to zero. NNCodec (`pip install --no-deps nncodec`, which compiles its
-coder) is measured when it is installed, at its best scan order for each tensor.
+Streams are the weights of real int8 models, a tensor at a time, the same with the smallest nine
+tenths of each tensor set to zero, and those of the bundles in `benchmarks/models`: nets that were
+pruned, or trained under a limit of bytes. NNCodec (`pip install --no-deps nncodec`, which compiles
+its coder) is measured when it is installed, at its best scan order for each tensor.
+
+`dense_huff`, `gap_huff` and `ctx` are of all tensors of a stream coded one way; `huff` is what a
+bundle has: each tensor in the Huffman coding, or raw, that is smallest for it, tables shared.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -20,13 +25,21 @@ import zstandard
 from benchmarks.harness import DATA, MODELS, Report, run, time_call
 from hardtack_converters.convert import convert
 from hardtack_runtime import context, huffman
+from hardtack_runtime.bundle import unpack
 from hardtack_runtime.interpreter import huffman_decode_dense, huffman_decode_gap
-from hardtack_runtime.packing import entropy_bytes
+from hardtack_runtime.packing import entropy_bytes, pack_constants
+from hardtack_runtime.program import Program
 
 Codes = npt.NDArray[np.int8]
 SMALLEST = 300
 """Elements below which a tensor is left out: it would be stored raw."""
 SCAN_ORDERS = range(5)
+TRAINED_MODELS = Path(__file__).parent / "models"
+TRAINED = (
+    "lenet300-4600-0", "lenet5-3072-0", "kws-trained", "resnet-trained", "lenet300-30000-0",
+    "lenet5-40000-0",
+)  # fmt: skip
+"""Bundles whose weights are streams; `--quick` takes the first two."""
 
 
 def measure(report: Report, quick: bool) -> None:
@@ -36,11 +49,18 @@ def measure(report: Report, quick: bool) -> None:
         tensors = weights(name)
         one_stream(report, name, tensors, seconds)
         one_stream(report, f"{name}_pruned", [pruned(codes) for codes in tensors], seconds)
+    for name in TRAINED[:2] if quick else TRAINED:
+        bundle = (TRAINED_MODELS / f"{name}.htb").read_bytes()
+        one_stream(report, name.replace("-", "_"), weights_of(unpack(bundle).program), seconds)
 
 
 def weights(name: str) -> list[Codes]:
-    """Return the int8 tensors of a model, [N, H, W, C] each."""
-    program = convert(DATA / MODELS[name]).program
+    """Return the int8 tensors of a model as it comes."""
+    return weights_of(convert(DATA / MODELS[name]).program)
+
+
+def weights_of(program: Program) -> list[Codes]:
+    """Return the int8 tensors of a program, [N, H, W, C] each."""
     constants = [t.data for t in program.tensors if t.data is not None]
     return [c for c in constants if c.dtype == np.int8 and c.size >= SMALLEST]
 
@@ -61,7 +81,7 @@ def one_stream(report: Report, name: str, tensors: list[Codes], seconds: float) 
         report.add(f"{name}.{coding}_bytes", sizes)
     for rival, encode in rivals():
         size = sum(encode(codes) for codes in tensors)
-        for coding in ("gap_huff", "ctx"):
+        for coding in ("gap_huff", "huff", "ctx"):
             report.add(f"{name}.{coding}_bytes", size, rival)
     largest = max(tensors, key=lambda codes: codes.size)
     for coding, decode in decoders(largest).items():
@@ -76,15 +96,17 @@ def our_sizes(tensors: list[Codes]) -> dict[str, int]:
     """Return bytes by coding, code tables included.
 
     Tensors of one bundle may share tables: gap-huff has one of each kind for all tensors, or each
-    tensor its own, whichever is smaller. The packer does no worse.
+    tensor its own, whichever is smaller.
     """
     sizes = {"dense_huff": 0, "ctx": 0}
     for codes in tensors:
-        table, stored = dense(codes)
-        sizes["dense_huff"] += len(table) + len(stored)
+        sizes["dense_huff"] += sum(map(len, dense(codes)))
         sizes["ctx"] += len(context.encode(codes) or codes.tobytes())
     own = sum(sum(map(len, gaps(codes))) for codes in tensors)
-    return sizes | {"gap_huff": min(own, shared_gaps(tensors))}
+    packed = pack_constants(list(tensors))
+    tables = sum(len(table.encode()) for table in packed.tables)
+    stored = sum(len(one.data) for one in packed.constants)
+    return sizes | {"gap_huff": min(own, shared_gaps(tensors)), "huff": tables + stored}
 
 
 def shared_gaps(tensors: list[Codes]) -> int:
