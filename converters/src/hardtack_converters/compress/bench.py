@@ -51,7 +51,7 @@ class Changed:
     """What a pass did.
 
     Attributes:
-        layers: How many layers it changed; 0: nothing.
+        layers: How many layers it changed, or found to be as they should; 0: nothing.
         summary: What came out, for people.
     """
 

@@ -9,7 +9,8 @@ that it is the outputs which stay (Zhang 2015, arXiv 1505.06798). `separable` lo
 - `bottleneck`: a Conv is one with fewer outputs, and a 1 x 1 one (Zhang 2015, arXiv 1505.06798).
 
 The rank is said by `energy`, the share of the squared outputs that is kept, or by `budget`, the
-share of the weights that is left. A layer that would not get smaller stays as it is. Every factor
+share of the weights that is left. A layer that would not get smaller stays as it is; one that
+`layers` names and the kind does not take is an error (HT104). Every factor
 has an activation of its own that is rounded to int8, so name few large layers in
 `layers`: the last one of a classifier has few outputs, and none to spare.
 """
@@ -29,6 +30,7 @@ from hardtack_converters.compress.layers import chosen_layers, count_of, layer_n
 from hardtack_converters.compress.reconstruct import damped, input_moments
 from hardtack_converters.compress.settings import Factorise
 from hardtack_converters.passes.linear import FloatArray, Linear, set_linear
+from hardtack_runtime.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,16 @@ def factorise(model: ir.Model, settings: Factorise, bench: Bench | None = None) 
         bench: Samples; without any, weights are approximated and not outputs.
 
     Raises:
-        ConfigError: HT110, a name in `layers` matches nothing.
+        ConfigError: HT110, a name in `layers` matches nothing; HT104, or nothing of that kind.
     """
     changed, before, after, refused = 0, 0, 0, 0
     source = model.clone()
     originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
-    for layer in chosen_layers(model, settings.layers):
-        if not _suits(layer, settings.kind):
-            continue
+    layers = [
+        layer for layer in chosen_layers(model, settings.layers) if _suits(layer, settings.kind)
+    ]
+    _refuse_unsuited(model, settings)
+    for layer in layers:
         moment = None
         if bench is not None and settings.kind != "separable":
             original = originals[layer_name(layer.node)]
@@ -77,8 +81,36 @@ def factorise(model: ir.Model, settings: Factorise, bench: Bench | None = None) 
         changed, before = changed + 1, before + layer.weights.size
         after += factors.size
         _replace(model.graph, layer, factors, settings.kind)
+    if not layers:
+        return Changed(0, f"there is no {_SUITABLE[settings.kind]}")
     summary = f"{before:,} -> {after:,} weights in {count_of(changed)}"
     return Changed(changed, summary + (f"; {refused} would grow" if refused else ""))
+
+
+_SUITABLE = {
+    "dense": "dense layer",
+    "separable": "convolution of one group with a window of 2 x 2 or more",
+    "bottleneck": "convolution of one group",
+}
+"""What layer each kind takes."""
+
+
+def _refuse_unsuited(model: ir.Model, settings: Factorise) -> None:
+    """See that each of `layers` names a layer which the kind takes.
+
+    Raises:
+        ConfigError: HT104, one does not.
+    """
+    for pattern in settings.layers:
+        named = chosen_layers(model, (pattern,))
+        if any(_suits(layer, settings.kind) for layer in named):
+            continue
+        kinds = [kind for kind in _SUITABLE if any(_suits(layer, kind) for layer in named)]
+        choice = " or ".join(f'kind = "{kind}"' for kind in kinds)
+        raise ConfigError(
+            "HT104", "layers", f"{pattern!r} is no {_SUITABLE[settings.kind]}",
+            f"say {choice}, or name another layer" if kinds else "leave it out: no kind takes it",
+        )  # fmt: skip
 
 
 def _suits(layer: Linear, kind: str) -> bool:

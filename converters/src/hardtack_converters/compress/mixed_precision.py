@@ -8,7 +8,8 @@ least cost is found exactly, by dynamic programming over bytes. Then the layers 
 order, each making up for those before it, and the bundle is packed: where savings did not quite
 add up, more is asked for.
 
-A `size` that not even the fewest bits come to is an error (HT104), `required` or not.
+A `size` that not even the fewest bits come to is an error (HT104), `required` or not. One that the
+bundle keeps already changes nothing, and is no error.
 
 Codes of fewer bits are computed as fast as int8, so bytes are what there is to choose by.
 
@@ -78,10 +79,12 @@ def mixed_precision(
             fewest bits come to `size`.
     """
     bench = needed(bench, "mixed_precision")
+    layers = changeable(model, settings.layers)
+    size = bench.measure(model, 1).bytes
+    if size <= settings.size:  # what is asked for is there: no harm, even where it is required
+        return Changed(len(layers) or 1, f"the limit of {settings.size:,} bytes was kept already")
     found = measure_choices(model, settings, bench)
     excess = found.bytes - settings.size
-    if excess <= 0:
-        return Changed(0, f"it has {found.bytes:,} bytes")
     need, source = excess, model.clone()
     for _ in range(TRIES):
         wanted = cheapest(found, need)

@@ -32,7 +32,7 @@ class Pass(BaseModel):
     max_drop: Drop | None = None
     """Accuracy that this pass may cost; default: what `[gates] max_drop` leaves to all passes."""
     required: bool = Field(default=False, strict=True)
-    """Where the pass costs too much, or makes the bundle larger: stop with HT403, not skip it."""
+    """Stop with HT403 where the pass would be skipped, also when it changes nothing."""
 
 
 def _pattern(text: str) -> str:

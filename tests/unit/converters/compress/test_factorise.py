@@ -14,6 +14,7 @@ from hardtack_converters.compress.factorise import factorise, factors_of
 from hardtack_converters.compress.layers import weighted_layers
 from hardtack_converters.compress.settings import Factorise
 from hardtack_converters.convert import Options, convert
+from hardtack_runtime.errors import ConfigError
 from tests.conformance.models.nets import model_of, node
 from tests.unit.converters.compress.nets import answers, dense_net, prepared
 
@@ -118,6 +119,31 @@ def test_a_layer_that_would_grow_stays() -> None:
     )
     (row,) = convert(dense_net(RNG, (16, 64, 4)).SerializeToString(), options).compressed
     assert row.skipped == "it changed nothing (0 -> 0 weights in 0 layers; 2 would grow)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "todo"),
+    [
+        pytest.param("dense", "conv", 'say kind = "separable" or kind = "bottleneck"', id="conv"),
+        pytest.param("bottleneck", "f*", 'say kind = "dense"', id="gemm"),
+    ],
+)
+def test_a_layer_that_a_kind_does_not_take_is_refused(kind: Any, name: str, todo: str) -> None:
+    net = picture(RNG.normal(size=(8, 4, 3, 3))) if name == "conv" else dense_net(RNG, (16, 64, 4))
+    wanted = Factorise(kind=kind, budget=0.5, layers=(name,))
+    shape = (20, 4, 11, 9) if name == "conv" else (20, 1, 16)
+    samples = RNG.normal(size=shape).astype(np.float32)
+    options = Options(calibration=samples, compress=(wanted,))
+    with pytest.raises(ConfigError, match="is no ") as caught:
+        convert(net.SerializeToString(), options)
+    assert caught.value.code == "HT104"
+    assert caught.value.where == "[[compress]] 1 (factorise), layers"
+    assert todo in caught.value.todo
+
+
+def test_a_model_without_layers_of_a_kind_says_so() -> None:
+    changed = factorise(prepared(picture(RNG.normal(size=(8, 4, 3, 3)))), Factorise(budget=0.5))
+    assert (changed.layers, changed.summary) == (0, "there is no dense layer")
 
 
 def test_a_factorised_model_converts_and_is_smaller() -> None:
