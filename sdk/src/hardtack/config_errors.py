@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from hardtack.quantities import is_negative
 from hardtack_agent.toml_locations import KeyPath, locate_keys, nearest
 from hardtack_runtime.errors import ConfigError
 from hardtack_runtime.manifest import NAME_PATTERN, VERSION_PATTERN
@@ -99,8 +100,16 @@ def _message(found: Any) -> str:
             return f"{context['tag']!r} is none of {context['expected_tags']}"
         case "literal_error":
             return f"{quoted}is not {context['expected']}"
-    text = found["msg"].replace("Input should be", "must be")
-    return f"{quoted}{_WORDS.get(found['type'], text)}"
+    return f"{quoted}{_demand(found)}"
+
+
+def _demand(found: Any) -> str:
+    """Say what the value must be."""
+    given, kind = found["input"], found["type"]
+    if kind.endswith("_parsing") and isinstance(given, str) and is_negative(given):
+        return "must not be negative"
+    text: str = found["msg"].replace("Input should be", "must be")
+    return _WORDS.get(kind, text)
 
 
 def _advice(found: Any) -> str:

@@ -9,10 +9,17 @@ _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def _split(text: str) -> tuple[float, str]:
+    if is_negative(text):
+        raise ValueError(f"{text!r} must not be negative")
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z%]*)\s*", text)
     if match is None:
         raise ValueError(f"{text!r} is no number, 0 or more, with a unit")
     return float(match[1]), match[2]
+
+
+def is_negative(text: str) -> bool:
+    """Say whether text is a number below 0, with or without a unit."""
+    return re.fullmatch(r"\s*-\s*\d+(?:\.\d+)?\s*[A-Za-z%]*\s*", text) is not None
 
 
 def parse_size(text: str) -> int:

@@ -72,6 +72,27 @@ def test_shares_may_be_numbers(tmp_path: Path) -> None:
         pytest.param(
             'pass = "prune"\nsparsity = "80 kilo"', "HT104", "8:1", "number", id="no share"
         ),
+        pytest.param(
+            'pass = "prune"\nsparsity = "-5 %"',
+            "HT104",
+            "8:1",
+            "'-5 %' must not be negative",
+            id="negative share",
+        ),
+        pytest.param(
+            'pass = "prune"\nsparsity = 0.5\nmax_drop = "-1 %"',
+            "HT104",
+            "9:1",
+            "'-1 %' must not be negative",
+            id="negative drop",
+        ),
+        pytest.param(
+            'pass = "mixed_precision"\nsize = "-4 KiB"',
+            "HT104",
+            "8:1",
+            "'-4 KiB' must not be negative",
+            id="negative size",
+        ),
         pytest.param('pass = "prune"\nsparsity = 1', "HT104", "8:1", "less than 1", id="all"),
         pytest.param('pass = "prune"', "HT104", "6:1", "say how much goes once", id="nothing"),
         pytest.param(
