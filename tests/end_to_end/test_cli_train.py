@@ -88,6 +88,25 @@ def test_a_killed_training_goes_on_unless_told_not_to(trained: CommandLine, tmp_
     assert "epoch 1 of 1" in cli.works("train", "--restart").out
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_stopped_training_says_how_it_goes_on(
+    trained: CommandLine, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    project = shutil.copytree(trained.here, tmp_path / "project")
+    change(project, "epochs = 20", "epochs = 2000")
+    process = CommandLine(tmp_path, project).start("train")
+    while not (project / CHECKPOINT).exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(sent)
+    assert process.wait(20) == status
+    said = (project / "train-0.log").read_text().lstrip()
+    assert said == "interrupted\nthe same command goes on after the last finished epoch\n"
+    assert not list(project.glob("*.part"))
+
+
 def test_convert_says_when_the_model_was_not_trained(project: Path, cli: CommandLine) -> None:
     append(project, TABLE)
     assert "run `hardtack train`" in cli.run("convert").refused("HT229", 3)

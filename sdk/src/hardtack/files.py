@@ -22,9 +22,9 @@ def read_bundle(path: Path) -> bytes:
     Raises:
         BundleError: HT211, the file is missing, a folder or unreadable.
     """
-    if path.is_fifo():  # reading would wait for a writer
-        raise BundleError("HT211", str(path), "is a pipe", "give the path of a file")
     try:
+        if path.is_fifo():  # reading would wait for a writer
+            raise BundleError("HT211", str(path), "is a pipe", "give the path of a file")
         return path.read_bytes()
     except OSError as error:
         raise BundleError(
@@ -41,9 +41,9 @@ def read_packed(path: Path) -> bytes:
     Raises:
         BundleError: HT213, the file is missing, a folder, a pipe or unreadable.
     """
-    if path.is_fifo():  # reading would wait for a writer
-        raise BundleError("HT213", str(path), "is a pipe", "give the path of a file")
     try:
+        if path.is_fifo():  # reading would wait for a writer
+            raise BundleError("HT213", str(path), "is a pipe", "give the path of a file")
         return path.read_bytes()
     except OSError as error:
         met = f"cannot be read ({error.strerror})"

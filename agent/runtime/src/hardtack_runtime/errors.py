@@ -8,7 +8,8 @@ from __future__ import annotations
 
 EXIT_STATUS = {"1": 2, "2": 3, "3": 3, "4": 4, "5": 4, "6": 5, "7": 6, "9": 1}
 """Exit status by the first digit of the code: 2 usage or configuration, 3 model not convertible,
-4 gate failed or does not fit, 5 device or transport, 6 signature or trust, 1 our own fault."""
+4 gate failed or does not fit, 5 device, transport or full disk, 6 signature or trust, 1 our own
+fault."""
 
 
 class HardtackError(Exception):

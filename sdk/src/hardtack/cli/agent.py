@@ -10,17 +10,18 @@ import click
 import platformdirs
 from click.core import ParameterSource
 
+from hardtack.cli import PATH
 from hardtack.fleet.settings import DEFAULT_BROKER
 
 
 @click.command("agent")
 @click.argument("device", required=False)
-@click.option("--config", type=click.Path(path_type=Path), help="agent.toml; options win over it")
+@click.option("--config", type=PATH, help="agent.toml; options win over it")
 @click.option("--broker", default=DEFAULT_BROKER, show_default=True, help="mqtt://HOST:PORT")
 @click.option("--tenant", default="default", show_default=True, help="whose fleet")
 @click.option("--hardware", default="linux", show_default=True, help="class of this device")
-@click.option("--state-dir", type=click.Path(path_type=Path), help="slots, state and spool")
-@click.option("--keys", type=click.Path(path_type=Path), help="folder of trusted .pub files")
+@click.option("--state-dir", type=PATH, help="slots, state and spool")
+@click.option("--keys", type=PATH, help="folder of trusted .pub files")
 @click.option("--telemetry-period", default="10 s", show_default=True, help="between windows")
 @click.pass_context
 def command(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hardtack.cli import PATH
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,13 +17,11 @@ if TYPE_CHECKING:
     from hardtack_firmware.images import Images, Segments
     from hardtack_firmware.sizes import Part, Report
 
-_PLACE = click.Path(path_type=Path)
-
 
 @click.command("build")
-@click.argument("folder", required=False, type=click.Path(path_type=Path), default=Path())
+@click.argument("folder", required=False, type=PATH, default=Path())
 @click.option(
-    "--bundle", "bundles", multiple=True, type=click.Path(path_type=Path),
+    "--bundle", "bundles", multiple=True, type=PATH,
     help="a model it is to run from now on, instead of those in models/",
 )  # fmt: skip
 @click.option(
@@ -30,7 +30,7 @@ _PLACE = click.Path(path_type=Path)
 )  # fmt: skip
 @click.option("--upload", "wants_upload", is_flag=True, help="load it with the board's programmer")
 @click.option(
-    "--upload-to", "place", type=_PLACE,
+    "--upload-to", "place", type=PATH,
     help="load it by copying it to this drive, or by the programmer on this serial port",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.config import find_config, load_config
 
 
 @click.command("check")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
+@click.argument("model", required=False, type=PATH)
+@click.option("--config", type=PATH, help="deploy.toml to use")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(model: Path | None, config: Path | None, as_json: bool) -> int:
     """Check deploy.toml and every operator of its model, before anything is converted.

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hardtack.cli import PATH
+
 if TYPE_CHECKING:
     from hardtack.demo import Result
 
 
 @click.command("demo")
 @click.option("--devices", type=click.IntRange(1, 32), default=5, show_default=True)
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="keep everything there")
+@click.option("--dir", "folder", type=PATH, help="keep everything there")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(devices: int, folder: Path | None, as_json: bool) -> None:
     """Convert a trained model, deploy it to agents over MQTT, predict, show their reports.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import named, read_bundle
 from hardtack_runtime.errors import ConfigError
 
@@ -64,18 +65,16 @@ def list_boards(as_json: bool) -> None:
 
 @command.command("new")
 @click.argument("board")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=PATH)
 @click.option(
     "--key", "keys", multiple=True,
     help="whom the device trusts: a name of `hardtack keys` or a .pub file; at most two",
 )  # fmt: skip
 @click.option(
-    "--bundle", "bundles", multiple=True, type=click.Path(path_type=Path),
+    "--bundle", "bundles", multiple=True, type=PATH,
     help="a model it is to run; else those of deploy.toml, else any",
 )  # fmt: skip
-@click.option(
-    "--monocypher", type=click.Path(path_type=Path), help="folder with monocypher.c and .h"
-)
+@click.option("--monocypher", type=PATH, help="folder with monocypher.c and .h")
 def new(
     board: str,
     folder: Path | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import named, read_bundle
 from hardtack.fleet.settings import fleet_options, settle
 from hardtack_runtime.errors import DeviceError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("flash")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
 @click.option(
     "--device", default="auto", show_default=True,
     help="auto, PORT, socket://HOST:PORT or mqtt:NAME",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.config import FILE_NAME
 from hardtack.files import refuse_to_replace, write_whole
-from hardtack_runtime.errors import ConfigError
+from hardtack_runtime.errors import ConfigError, HardtackError
+
+if TYPE_CHECKING:
+    from hardtack_converters.importers import Source
 
 _TEMPLATE = """\
 # A hardtack deployment. Every key: docs/deploy.md
@@ -45,17 +50,18 @@ _FLOAT = """\
 
 
 @click.command("init")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option("--force", is_flag=True, help="overwrite an existing deploy.toml")
 def command(model: Path, force: bool) -> None:
     """Write a deploy.toml beside you for MODEL (ONNX or .tflite)."""
     from hardtack_converters.importers import read_source, sniff
 
-    kind = sniff(read_source(model))
+    source = read_source(model)
+    sniff(source)
     target = Path(FILE_NAME)
     refuse_to_replace(target, force)
     name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:31] or "model"
-    data = "" if kind == "tflite" else _FLOAT
+    data = "" if _came_quantised(source) else _FLOAT
     # A JSON string is a TOML one, but that TOML wants DEL escaped.
     path = json.dumps(model.as_posix(), ensure_ascii=False).replace("\x7f", "\\u007f")
     try:
@@ -66,3 +72,14 @@ def command(model: Path, force: bool) -> None:
         ) from error
     write_whole(target, text)
     click.echo(f"wrote {target}; next: `hardtack check`, then `hardtack convert`")
+
+
+def _came_quantised(source: Source) -> bool:
+    """Say whether a model needs no samples; one that cannot be imported, which `check` explains."""
+    from hardtack_converters.importers import import_model
+    from hardtack_converters.passes import is_quantized
+
+    try:
+        return is_quantized(import_model(source))
+    except HardtackError:
+        return False

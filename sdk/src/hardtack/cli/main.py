@@ -6,12 +6,14 @@ import difflib
 import importlib
 import io
 import json
+import signal
 import sys
 from typing import Any
 
 import click
 
 from hardtack import __version__
+from hardtack.cli.interrupts import Interrupted
 from hardtack_runtime.errors import ConfigError, DeviceError, HardtackError
 
 VERBS = {
@@ -39,8 +41,9 @@ VERBS = {
 }
 _EPILOG = """\b
 Exit status: 0 done, 1 our fault, 2 wrong usage or configuration, 3 model not
-convertible, 4 gate failed or does not fit, 5 device or transport, 6 signature or
-trust, 7 some devices only, 130 interrupted. `hardtack help HT201` explains a code.
+convertible, 4 gate failed or does not fit, 5 device, transport or full disk,
+6 signature or trust, 7 some devices only, 130 interrupted. `hardtack help HT201`
+explains a code.
 Errors go to stderr: text, or one JSON document with --json."""
 
 
@@ -106,8 +109,10 @@ def main(arguments: list[str] | None = None) -> None:
         status: Any = cli.main(words, standalone_mode=False)
     except HardtackError as error:
         sys.exit(_report(error, words))
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as error:
         click.echo("interrupted", err=True)
+        if isinstance(error, Interrupted):
+            _end(error)
         sys.exit(130)
     except click.ClickException as error:
         if "--json" in words and not isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -126,6 +131,15 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         sys.exit(_report(_unforeseen(error), words))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end(interrupted: Interrupted) -> None:
+    """Say what comes of it, and die of SIGTERM if that was what came."""
+    click.echo(interrupted.hint, err=True)
+    if interrupted.terminated:
+        sys.stdout.flush()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _print_anything() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import named, read_bundle
 from hardtack.fleet.settings import fleet_options, open_controller, open_store, settle
 from hardtack_runtime.errors import ConfigError, DeviceError
@@ -21,7 +22,7 @@ SOME_FAILED = 7
 
 
 @click.command("push")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
 @click.argument("devices", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="every device ever heard of")
 @click.option("--timeout", default="2 min", show_default=True, help="longest wait")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hardtack.cli import PATH
+from hardtack.cli.interrupts import interruptible
 from hardtack.config import find_config, load_config
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
+@click.option("--config", type=PATH, help="deploy.toml to use")
 @click.option(
     "--resume/--restart", default=True, help="go on with an interrupted training (default), or not"
 )
@@ -41,12 +43,8 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
         def advance(epoch: Epoch, in_all: int) -> None:
             bar.update(task, description=_line(epoch), completed=epoch.number, total=in_all)
 
-        try:
+        with interruptible("the same command goes on after the last finished epoch"):
             training = train_model(deployment, path.parent, advance, restart=not resume)
-        except KeyboardInterrupt:
-            bar.stop()
-            click.echo("the same command goes on after the last finished epoch", err=True)
-            raise
     if as_json:
         click.echo(json.dumps(as_document(training), indent=1))
         return

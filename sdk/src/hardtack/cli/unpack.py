@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import PACKED_SUFFIX, named, read_packed, refuse_to_replace, write_whole
 from hardtack_runtime.errors import ConfigError
 
 
 @click.command("unpack")
-@click.argument("packed", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="default: PACKED without .htp")
+@click.argument("packed", type=PATH)
+@click.option("-o", "--out", type=PATH, help="default: PACKED without .htp")
 @click.option("--force", is_flag=True, help="replace an existing file")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(packed: Path, out: Path | None, force: bool, as_json: bool) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import named, read_bundle
 
 
 @click.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--keys", type=click.Path(path_type=Path), help="folder of trusted .pub files")
+@click.argument("bundle", type=PATH)
+@click.option("--keys", type=PATH, help="folder of trusted .pub files")
 @click.option("--hardware", help="refuse a bundle for another class of device")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(bundle: Path, keys: Path | None, hardware: str | None, as_json: bool) -> None:
