@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import subprocess
+import termios
 from pathlib import Path
 
-from tests.end_to_end.command import CommandLine, change, written
+import click
+
+from tests.end_to_end.command import HARDTACK, CommandLine, change, written
 
 PRUNE = '\n[[compress]]\npass = "prune"\nsparsity = "10 %"\n'
 
@@ -119,6 +126,47 @@ def test_a_wrong_place_for_weights_is_an_error(cli: CommandLine, project: Path) 
     assert written(project) == []
 
 
+def on_terminal(cli: CommandLine, columns: int, *words: str) -> list[str]:
+    """Return the lines that a command shows on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, columns))
+    environment = {key: text for key, text in cli.environment.items() if key != "COLUMNS"}
+    process = subprocess.Popen(
+        [str(HARDTACK), *words], cwd=cli.here, env=environment | {"TERM": "xterm"},
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody writes any more
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert process.wait(20) == 0
+    return click.unstyle(shown.decode()).splitlines()
+
+
+def test_tables_are_as_wide_as_the_terminal_and_whole_in_a_pipe(
+    cli: CommandLine, project: Path
+) -> None:
+    ask(project, PRUNE.replace("10 %", "97 %"))
+    told = cli.works("convert", "--layers").out.splitlines()
+    (row,) = (line for line in told if line.startswith("prune "))
+    assert row.rstrip() == row
+    assert len(row) > 100
+    reason = row[row.index("skipped: ") :]
+    shown = on_terminal(cli, 60, "convert", "--layers")
+    first = next(at for at, line in enumerate(shown) if line.startswith("compress "))
+    last = next(at for at, line in enumerate(shown) if line.startswith("accuracy "))
+    assert max(map(len, shown[first:last])) <= 60
+    words = set(" ".join(shown[first:last]).split())
+    assert set(reason.split()) <= words
+    cli.environment["COLUMNS"] = "50"
+    bundle = next((project / "dist").glob("*.htb"))
+    shown = cli.works("inspect", bundle).out.splitlines()
+    first = next(at for at, line in enumerate(shown) if line.startswith("operator "))
+    assert max(map(len, shown[first:])) <= 50
+
+
 LOW_BIT = '\n[[compress]]\npass = "low_bit"\nbits = 4\n'
 
 
@@ -130,6 +178,7 @@ def test_four_bits_are_packed_where_nothing_is_to_be_unpacked(
     path.write_text(text)
     plain = cli.works("convert", "--json").document
     assert plain["compress"][0]["skipped"] is None
+    assert [row["bits"] for row in plain["layers"] if row["macs"]] == [4, 4, 4]
     path.write_text(text.replace('hardware = "linux"', 'hardware = "linux"\nin_place = "always"'))
     document = cli.works("convert", "--json").document
     packed, unpacked = document["bundles"][0], plain["bundles"][0]

@@ -36,6 +36,7 @@ def test_convert_tells_machines_everything_as_one_document(cli: CommandLine, pro
     assert Path(bundle["path"]).stat().st_size == bundle["bytes"]
     assert document["accuracy"]["int8"] >= document["accuracy"]["float"] - 0.01
     assert document["layers"][0]["operator"] == "Conv2D"
+    assert document["layers"][0]["bits"] == 8
 
 
 def test_the_deployment_of_the_repository_converts(tmp_path: Path) -> None:
@@ -71,6 +72,21 @@ def test_init_check_convert_bakes_an_int8_tflite(tmp_path: Path) -> None:
     assert "every operator has an int8 kernel" in cli.works("check").out
     cli.works("convert")
     assert (tmp_path / "dist/person-detect-1.0.0-any.htb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "hinted"),
+    [("hello_world_float", True), ("hello_world_int8", False)],
+)
+def test_init_tells_of_samples_where_a_model_is_float(
+    tmp_path: Path, name: str, hinted: bool
+) -> None:
+    shutil.copy(data_path(f"tflite_micro/{name}.tflite"), tmp_path / "model.tflite")
+    cli = CommandLine(tmp_path, tmp_path)
+    cli.works("init", "model.tflite")
+    text = (tmp_path / "deploy.toml").read_text()
+    for table in ("# [data]", "# [[compress]]", "# [train]"):
+        assert (table in text) == hinted
 
 
 def test_init_keeps_an_existing_deployment_unless_forced(cli: CommandLine, project: Path) -> None:

@@ -15,10 +15,12 @@ def test_the_table_has_a_row_per_layer(cli: CommandLine, project: Path) -> None:
     assert all(
         len(layer["accuracy"]) == len(document["sparsities"]) for layer in document["layers"]
     )
+    assert document["samples"] == 100
     name = document["layers"][1]["name"]
     out = cli.works("sensitivity", "--samples", "100", "--layer", name).out
     lines = out.splitlines()
     assert len(lines) == 3
+    assert "accuracy in % of 100 samples" in lines[0]
     assert lines[2].split()[:2] == [name, "4,608"]
     assert f"{100 * document['layers'][1]['accuracy'][-1]:.2f}" in lines[2]
     assert written(project) == []
@@ -35,6 +37,20 @@ def test_a_plot_is_drawn(cli: CommandLine, project: Path) -> None:
 def test_a_plot_of_no_known_kind_is_refused(cli: CommandLine, project: Path) -> None:
     said = cli.run("sensitivity", "--plot", "layers.gif").refused("HT104", 2)
     assert "layers.gif is no .png, .svg or .pdf" in said
+    assert written(project) == []
+
+
+def test_more_samples_than_there_are_are_not_claimed(cli: CommandLine, project: Path) -> None:
+    change(project, 'y = "y" }', 'y = "y", max = 30 }')
+    out = cli.works("sensitivity", "--samples", "100", "--layer", "*Gemm", "--json").document
+    assert out["samples"] == 30
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_the_work(
+    cli: CommandLine, project: Path
+) -> None:
+    said = cli.run("sensitivity", "--plot", "digits.onnx/layers.svg").refused("HT107", 2)
+    assert "digits.onnx" in said
     assert written(project) == []
 
 

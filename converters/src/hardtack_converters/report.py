@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardtack_converters.compress.settings import Bits
 from hardtack_converters.memory import reads_of, written_by
 from hardtack_runtime.program import Conv2D, Dims, FullyConnected, Op, Program, Tensor
 
@@ -21,6 +22,8 @@ class LayerRow:
         inputs: N H W C of each activation it reads.
         output: N H W C.
         weight_bytes: Constants it reads, as stored raw.
+        bits: Of its weights, as `low_bit` calls them: 3 to 8, `ternary` or `binary`; 16 with a
+            high plane; None without weights.
         macs: Multiplications with accumulation.
         live_bytes: Activations that it reads and writes.
     """
@@ -30,6 +33,7 @@ class LayerRow:
     inputs: tuple[Dims, ...]
     output: Dims
     weight_bytes: int
+    bits: Bits | None
     macs: int
     live_bytes: int
 
@@ -83,6 +87,7 @@ def _row(program: Program, op: Op, name: str) -> LayerRow:
         tuple(tensor.dims for tensor in moving),
         output.dims,
         sum(_weight_bytes(tensors[i], i in op.planes()) for i in reads_of(op)),
+        _bits(program, op),
         _macs(program, op, output.elements),
         sum(size for _, size in places),
     )
@@ -93,6 +98,21 @@ def _weight_bytes(tensor: Tensor, is_plane: bool) -> int:
     if tensor.data is None:
         return 0
     return 2 * int(np.count_nonzero(tensor.data)) if is_plane else int(tensor.data.nbytes)
+
+
+def _bits(program: Program, op: Op) -> Bits | None:
+    """Return the fewest bits whose codes all weights of an operator are."""
+    if not isinstance(op, (Conv2D, FullyConnected)):
+        return None
+    codes = program.tensors[op.weights].data
+    if codes is None:
+        return None
+    if op.planes():
+        return 16
+    peak = int(np.abs(codes.astype(np.int64)).max(initial=0))
+    if peak <= 1:
+        return "ternary" if (codes == 0).any() else "binary"
+    return min(peak.bit_length() + 1, 8)
 
 
 def _macs(program: Program, op: Op, outputs: int) -> int:

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.config import find_config, load_config
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hardtack.bake import Baked, Outcome
-    from hardtack_converters.report import PassRow
+    from hardtack_converters.report import LayerRow, PassRow
 
 
 @click.command("convert")
-@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
-@click.option("--out", type=click.Path(path_type=Path), help="folder for bundles (default dist)")
+@click.option("--config", type=PATH, help="deploy.toml to use")
+@click.option("--out", type=PATH, help="folder for bundles (default dist)")
 @click.option("--layers", is_flag=True, help="also list every layer")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(config: Path | None, out: Path | None, layers: bool, as_json: bool) -> None:
@@ -94,6 +93,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
                 "operator": row.operator,
                 "output": list(row.output),
                 "weight_bytes": row.weight_bytes,
+                "bits": row.bits,
                 "macs": row.macs,
             }
             for row in outcome.converted.rows
@@ -113,7 +113,6 @@ def weights(baked: Baked) -> str:
 
 def _print(outcome: Outcome, layers: bool) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from hardtack.quantities import format_size
 
@@ -126,15 +125,9 @@ def _print(outcome: Outcome, layers: bool) -> None:
     for notice in converted.notices:
         console.print(f"           {notice}")
     if converted.compressed:
-        _print_passes(console, converted.compressed)
+        _print_passes(converted.compressed)
     if layers:
-        console.width = max(console.width, 200)  # names are long, and [[compress]] wants them whole
-        table = Table("layer", "operator", "output", "weights", "MACs", box=None, pad_edge=False)
-        for row in converted.rows:
-            shape = "x".join(map(str, row.output))
-            size = format_size(row.weight_bytes)
-            table.add_row(row.name, row.operator, shape, size, f"{row.macs:,}")
-        console.print(table)
+        _print_layers(converted.rows)
     if accuracy is not None:
         console.print(f"accuracy   {accuracy.told()}")
     for baked in outcome.bundles:
@@ -147,9 +140,27 @@ def _print(outcome: Outcome, layers: bool) -> None:
         console.print(f"wrote      {baked.path}  signed by {baked.header.key_id.hex()}")
 
 
-def _print_passes(console: Console, rows: tuple[PassRow, ...]) -> None:
+def _print_layers(rows: tuple[LayerRow, ...]) -> None:
+    """Say of each layer what it costs, and its bits where they are fewer than 8."""
+    from rich.table import Table
+
+    from hardtack.cli.tables import print_table
+    from hardtack.quantities import format_size
+
+    heads = ("layer", "operator", "output", "weights", "bits", "MACs")
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        shape, size = "x".join(map(str, row.output)), format_size(row.weight_bytes)
+        bits = "" if row.bits in (None, 8) else str(row.bits)
+        table.add_row(row.name, row.operator, shape, size, bits, f"{row.macs:,}")
+    print_table(table)
+
+
+def _print_passes(rows: tuple[PassRow, ...]) -> None:
     """Say of each compression pass what it gained, cost and changed."""
     from rich.table import Table
+
+    from hardtack.cli.tables import print_table
 
     table = Table("compress", "bytes", "arena", "accuracy", "time", "", box=None, pad_edge=False)
     for row in rows:
@@ -160,5 +171,4 @@ def _print_passes(console: Console, rows: tuple[PassRow, ...]) -> None:
         arena = f"{row.arena_before:,} -> {row.arena_after:,}"
         told = f"skipped: {row.skipped}" if row.skipped else row.summary
         table.add_row(row.name, size, arena, accuracy, f"{row.seconds:.1f} s", told)
-    console.width = max(console.width, 160)  # a reason is worth a long line
-    console.print(table)
+    print_table(table)

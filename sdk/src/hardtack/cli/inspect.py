@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import named, read_bundle
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(bundle: Path, as_json: bool) -> None:
     """Show name, contract, operators and bytes of a bundle; trusts nothing, runs nothing."""
@@ -91,6 +92,7 @@ def _print(content: Bundle) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from hardtack.cli.tables import print_table
     from hardtack_runtime.memory import Needs
     from hardtack_runtime.packing import Coding
 
@@ -116,11 +118,11 @@ def _print(content: Bundle) -> None:
     layers = Table("operator", "name", "weights", box=None, pad_edge=False)
     for row in operators(content):
         layers.add_row(row["operator"], row["name"], row["weights"])
-    console.print(layers)
+    print_table(layers)
     weights = Table("constants", "raw", "stored", "order-0 entropy", box=None, pad_edge=False)
     for coding in (c.label for c in Coding):
         rows = [row for row in constants(content) if row["coding"] == coding]
         if rows:
             sums = [sum(r[k] for r in rows) for k in ("raw_bytes", "stored_bytes", "entropy_bytes")]
             weights.add_row(f"{len(rows)} {coding}", *(f"{s:.0f} B" for s in sums))
-    console.print(weights)
+    print_table(weights)

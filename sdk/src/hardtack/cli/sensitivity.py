@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.config import find_config, load_config
+from hardtack.files import require_writable
 from hardtack_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from hardtack.config import Deployment
     from hardtack_converters.compress.bench import Bench
     from hardtack_converters.compress.sensitivity import Sensitivity
 
 
 @click.command("sensitivity")
-@click.option("--config", type=click.Path(path_type=Path), help="deploy.toml to use")
+@click.option("--config", type=PATH, help="deploy.toml to use")
 @click.option("--layer", "layers", multiple=True, help="only layers of this name or pattern")
 @click.option(
     "--samples", default=500, type=click.IntRange(1), show_default=True, help="to judge on, at most"
 )
-@click.option("--plot", type=click.Path(path_type=Path), help="also draw it: a .png, .svg or .pdf")
+@click.option("--plot", type=PATH, help="also draw it: a .png, .svg or .pdf")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(
     config: Path | None, layers: tuple[str, ...], samples: int, plot: Path | None, as_json: bool
@@ -48,16 +52,17 @@ def command(
         model, bench = _bench(deployment, path.parent)
         bench = replace(bench, progress=lambda done, of: bar.update(task, completed=done, total=of))
         found = measure_sensitivity(model, settings, bench)
+    judged = _judged(deployment, path.parent, model, samples)
     if as_json:
-        click.echo(json.dumps(as_document(found), indent=1))
+        click.echo(json.dumps(as_document(found, judged), indent=1))
     else:
-        _print(found)
+        _print(found, judged)
     if plot is not None:  # last: what was measured is told even if this fails
         _draw(found, plot)
         click.echo(f"wrote      {plot}", err=as_json)
 
 
-def _bench(deployment: Deployment, base: Path) -> tuple[Any, Bench]:
+def _bench(deployment: Deployment, base: Path) -> tuple[ir.Model, Bench]:
     from hardtack.bake import conversion_options, model_file
     from hardtack.evaluation import judge_of
     from hardtack_converters.convert import open_bench
@@ -68,9 +73,22 @@ def _bench(deployment: Deployment, base: Path) -> tuple[Any, Bench]:
     return open_bench(model_file(deployment, base), options)
 
 
-def as_document(found: Sensitivity) -> dict[str, Any]:
-    """Return what was measured, for machines."""
+def _judged(deployment: Deployment, base: Path, model: ir.Model, limit: int) -> int:
+    """Return how many samples of [data] evaluate there were to judge on."""
+    from hardtack_converters import query
+    from hardtack_converters.samples import load_samples
+
+    data = deployment.data.evaluate
+    assert data is not None  # or nothing was measured
+    shapes = {str(value.name): query.shape_of(value) for value in model.graph.inputs}
+    limit = min(limit, data.max)
+    return load_samples(base / data.path, shapes, key=data.x, limit=limit).count
+
+
+def as_document(found: Sensitivity, judged: int) -> dict[str, Any]:
+    """Return what was measured, on so many samples, for machines."""
     return {
+        "samples": judged,
         "unpruned": found.unpruned,
         "sparsities": list(found.levels),
         "layers": [
@@ -80,25 +98,27 @@ def as_document(found: Sensitivity) -> dict[str, Any]:
     }
 
 
-def _print(found: Sensitivity) -> None:
-    from rich.console import Console
+def _print(found: Sensitivity, judged: int) -> None:
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, 160)  # names of layers are long
+    from hardtack.cli.tables import print_table
+
     heads = [f"{100 * level:g} %" for level in found.levels]
-    click.echo("accuracy in %, int8, with this share of one layer's weights at zero:")
+    click.echo(
+        f"accuracy in % of {judged} samples, int8, with this share of one layer's weights at zero:"
+    )
     table = Table("layer", "weights", "0 %", *heads, box=None, pad_edge=False)
     for name, weights, row in zip(found.layers, found.weights, found.accuracy, strict=True):
         cells = [f"{100 * accuracy:.2f}" for accuracy in (found.unpruned, *row)]
         table.add_row(name, f"{weights:,}", *cells)
-    console.print(table)
+    print_table(table)
 
 
 def _check_plot(plot: Path) -> None:
     """Refuse before anything long has begun."""
     if plot.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError("HT104", "--plot", f"{plot.name} is no .png, .svg or .pdf")
+    require_writable(plot.parent)
     try:
         import matplotlib as _matplotlib
     except ImportError as error:

@@ -93,18 +93,20 @@ def test_the_bundle_has_the_bytes_asked_for_and_layers_differ() -> None:
         for op in made.program.ops if isinstance(op, FullyConnected)
     ]  # fmt: skip
     known: dict[str, Bits] = {"ternary": "ternary", "4": 4, "6": 6}
+    assert [str(one.bits) for one in made.rows if one.macs] == bits
     assert peaks == [127 if b == "8" else largest_code(known[b]) for b in bits]
     assert row.accuracy_after is not None
     assert row.accuracy_before is not None
     assert row.accuracy_after > row.accuracy_before - 0.15
 
 
-def test_a_size_that_is_there_already_changes_nothing() -> None:
-    made = convert(
-        NET.SerializeToString(), replace(OPTIONS, compress=(MixedPrecision(size=10**6),))
-    )
+def test_a_size_that_is_there_already_is_kept_and_no_error() -> None:
+    wanted = MixedPrecision(size=10**6, required=True)
+    made = convert(NET.SerializeToString(), replace(OPTIONS, compress=(wanted,)))
     (row,) = made.compressed
-    assert row.skipped == f"it changed nothing (it has {row.bytes_before:,} bytes)"
+    assert not row.skipped
+    assert row.summary == "the limit of 1,000,000 bytes was kept already"
+    assert row.bytes_after == row.bytes_before
 
 
 def test_a_size_out_of_reach_is_refused_and_the_least_is_told() -> None:

@@ -1,0 +1,42 @@
+"""Tables are as wide as the terminal, and whole where there is none."""
+
+from __future__ import annotations
+
+import pytest
+from rich.table import Table
+
+from hardtack.cli.tables import print_table
+
+NAME = "model/" + "/".join(f"block_{index}/depthwise" for index in range(20))
+
+
+def long_table() -> Table:
+    table = Table("layer", "bytes", "", box=None, pad_edge=False)
+    table.add_row(NAME, "1,234 -> 567", "skipped: it costs 12.34 points of accuracy")
+    table.add_row("fc", "1 -> 1", "")
+    return table
+
+
+def test_a_pipe_gets_whole_rows_without_blanks_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(long_table())
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].split(maxsplit=4) == [
+        NAME, "1,234", "->", "567", "skipped: it costs 12.34 points of accuracy",
+    ]  # fmt: skip
+    assert lines == [line.rstrip() for line in lines]
+
+
+def test_a_narrow_terminal_gets_all_of_a_name_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table(long_table())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    pieces = [line.split()[0] for line in lines[1:-1]]
+    assert "".join(piece for piece in pieces if piece in NAME) == NAME
+    assert lines == [line.rstrip() for line in lines]
