@@ -30,6 +30,20 @@ def test_a_pipe_gets_whole_rows_without_blanks_behind(
     assert lines == [line.rstrip() for line in lines]
 
 
+@pytest.mark.parametrize(("columns", "whole"), [(80, True), (76, True), (40, False)])
+def test_numbers_are_folded_only_where_nothing_else_is_left_to_fold(
+    columns: int, whole: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    numbers = [f"{90 - index}.25" for index in range(8)]
+    table = Table("layer", "weights", *("" for _ in numbers), box=None, pad_edge=False)
+    table.add_row(NAME, "123,456", *numbers)
+    print_table(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert (lines[1].split()[1:] == ["123,456", *numbers]) == whole
+
+
 def test_a_narrow_terminal_gets_all_of_a_name_in_pieces(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

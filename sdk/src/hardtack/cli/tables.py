@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Column, Table
 
 UNLIMITED = 10_000
-"""Columns that no table needs."""
+"""Columns of a terminal that no table needs."""
+SHORT = 8
+"""Characters of a cell, a number mostly, that is kept in one piece where there is room."""
+GAP = 2
+"""Blanks between columns."""
 
 
 def print_table(table: Table) -> None:
@@ -24,9 +28,18 @@ def print_table(table: Table) -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = UNLIMITED
-    for column in table.columns:
-        column.overflow = "fold"
+    _fold(table.columns, console.width)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         click.echo(line.rstrip())
+
+
+def _fold(columns: list[Column], width: int) -> None:
+    """Let columns fold, those of short cells only where the others would have no room."""
+    from rich.cells import cell_len
+
+    wide = [max(cell_len(str(cell)) for cell in (one.header, *one.cells)) for one in columns]
+    fits = sum(min(each, SHORT) + GAP for each in wide) - GAP <= width
+    for column, each in zip(columns, wide, strict=True):
+        column.overflow, column.no_wrap = "fold", fits and each <= SHORT
