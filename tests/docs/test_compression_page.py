@@ -27,7 +27,7 @@ def test_the_tables_load(tmp_path: Path) -> None:
     (tmp_path / "deploy.toml").write_text(head + block("toml"))
     assert load_config(tmp_path / "deploy.toml").compress == (
         Prune(sparsity=0.8, scope="global"),
-        Share(bits=4, layers=("fc*",), max_drop=0.005),
+        Share(bits=4, layers=("*fc*",), max_drop=0.005),
     )
 
 
