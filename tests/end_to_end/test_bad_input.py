@@ -238,7 +238,7 @@ def test_bad_classes_are_refused(
         pytest.param('"default"', '"nobody"', "HT704", 6, "nobody.key", id="no such key"),
         pytest.param('"default"', '"./test.npz"', "HT704", 6, "no private key", id="not a key"),
         pytest.param("std = 6.017", "std = [1.0, 2.0]", "HT104", 2, "2 values", id="two channels"),
-        pytest.param('"16 KiB"', '"1 KiB"', "HT402", 4, "the gate is 1.0 KiB", id="gate: size"),
+        pytest.param('"16 KiB"', '"1 KiB"', "HT402", 4, "gate is 1.0 KiB (1,024 B)", id="gate"),
         pytest.param(
             'max_drop = "1.0 %"',
             'max_drop = "0 %"\n[quantize]\nmethod = "percentile"\npercentile = 50.5',

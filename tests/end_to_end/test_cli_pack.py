@@ -152,6 +152,7 @@ def test_nothing_is_replaced_unasked(cli: CommandLine, project: Path) -> None:
 
 def test_what_is_read_is_replaced_in_no_case(cli: CommandLine, project: Path) -> None:
     cli.works("pack", "digits.onnx")
+    cli.run("pack", ".").refused("HT201", 3)
     for verb, name in (("pack", "digits.onnx"), ("unpack", "digits.onnx.htp")):
         before = (project / name).read_bytes()
         assert "-o" in cli.run(verb, name, "-o", name, "--force").refused("HT106", 2)

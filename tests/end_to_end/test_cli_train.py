@@ -14,6 +14,7 @@ from hardtack.bake import check_drop
 from hardtack.config import Deployment
 from hardtack.evaluation import Accuracy
 from hardtack.files import only_writer
+from hardtack_converters.report import PassRow
 from hardtack_runtime.errors import GateError
 from tests.end_to_end.command import CommandLine, change, copy_project, written
 
@@ -228,6 +229,28 @@ def test_a_model_trained_by_another_table_is_not_converted(trained: CommandLine)
     assert "converted trained.onnx, trained from digits.onnx" in trained.works("convert").out
 
 
+def test_a_bundle_larger_than_was_trained_for_is_told_of(trained: CommandLine) -> None:
+    small, large = 'pack = "smallest"', 'pack = "fast"\nin_place = "always"'
+    change(trained.here, small, large)
+    try:
+        told = trained.works("convert").out
+    finally:
+        change(trained.here, large, small)
+    assert "bytes, [train] size asks for 3,600: passes or targets are others" in told
+    assert "[train] size asks for" not in trained.works("convert").out
+
+
+def test_a_damaged_trained_model_is_to_be_trained_again(trained: CommandLine) -> None:
+    whole = (trained.here / "trained.onnx").read_bytes()
+    try:
+        for data in (b"", whole[:1000]):
+            (trained.here / "trained.onnx").write_bytes(data)
+            ran = trained.run("convert")
+            assert (ran.status, "run `hardtack train` again" in ran.err) == (3, True)
+    finally:
+        (trained.here / "trained.onnx").write_bytes(whole)
+
+
 def test_the_accuracy_and_bytes_before_training_are_told(trained: CommandLine) -> None:
     document = trained.works("convert", "--json").document
     assert document["accuracy"]["untrained"] == pytest.approx(0.985)
@@ -242,6 +265,13 @@ def test_the_gate_holds_the_bundle_against_the_model_before_training() -> None:
         {"version": 1, "model": {"path": "m.onnx"}, "gates": {"max_drop": "2 %"}}
     )
     check_drop(config, Accuracy(600, int8=0.97, floats=0.98, untrained=0.985))
+    passes = [
+        PassRow(name, "", 2, 1, 2, 2, 0.98, 0.98 - cost, 0.1, skipped)
+        for name, cost, skipped in (("prune", 0.02, ""), ("share", 0.3, "too dear"))
+    ]
+    with pytest.raises(GateError) as caught:
+        check_drop(config, Accuracy(600, int8=0.95, floats=0.98), passes)
+    assert "most of it in [[compress]] (prune 2.00 points)" in caught.value.todo
     with pytest.raises(GateError, match="most of it in training") as caught:
         check_drop(config, Accuracy(600, int8=0.95, floats=0.955, untrained=0.985))
     assert caught.value.code == "HT401"

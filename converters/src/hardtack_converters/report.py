@@ -66,6 +66,13 @@ class PassRow:
     seconds: float
     skipped: str
 
+    @property
+    def cost(self) -> float:
+        """Share of right answers that it cost; 0 where that is not known."""
+        if self.accuracy_before is None or self.accuracy_after is None:
+            return 0.0
+        return self.accuracy_before - self.accuracy_after
+
 
 def layer_rows(program: Program) -> tuple[LayerRow, ...]:
     """Return one row per operator, in the order they run."""

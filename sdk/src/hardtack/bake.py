@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +18,14 @@ from hardtack.keystore import signing_key
 from hardtack.quantities import format_size
 from hardtack_converters.convert import Converted, Options, convert, open_bench, pack_model
 from hardtack_converters.importers import import_model, read_source
+from hardtack_converters.report import PassRow
 from hardtack_runtime.bundle import Header, unpack
 from hardtack_runtime.errors import GateError, ModelImportError
 from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.signing import SigningKey
 
 LOCK_NAME = "deploy.lock"
+SMALLER = "prune or share weights in [[compress]], or train for a `size` ([train])"
 MADE_FROM = "hardtack.made_from"
 """Key, in a trained model, of the SHA-256 of the file that it was trained from."""
 TRAINED_BY = "hardtack.trained_by"
@@ -111,11 +114,12 @@ def _bake(config: Deployment, base: Path, out: Path, progress: Progress) -> Outc
         check_fit(config, target, header, needs)
         name = f"{config.project.name}-{config.project.release}-{target.name}{BUNDLE_SUFFIX}"
         packed.append(Baked(target, out / name, bundle, header, needs))
+    converted = _told_of_size(config, converted, packed)
     accuracy = None
     if data is not None:
         untrained = _untrained(config, base, options)
         accuracy = evaluate(converted, packed[0].data, data, base, progress, untrained)
-        check_drop(config, accuracy)
+        check_drop(config, accuracy, converted.compressed)
         if accuracy.floats is None and config.gates.max_drop is not None:
             notice = "max_drop: the model came quantised, so there is no float accuracy to lose"
             converted = replace(converted, notices=(*converted.notices, notice))
@@ -124,6 +128,19 @@ def _bake(config: Deployment, base: Path, out: Path, progress: Progress) -> Outc
     write_whole(base / LOCK_NAME, lock_text(converted, packed, accuracy).encode())
     source_bytes = (base / config.model.path).stat().st_size
     return Outcome(converted, tuple(packed), accuracy, source_bytes, new_key)
+
+
+def _told_of_size(config: Deployment, converted: Converted, packed: list[Baked]) -> Converted:
+    """Say where a bundle is larger than its model was trained to be."""
+    size = config.train.size if config.train is not None else None
+    largest = max(len(baked.data) for baked in packed)
+    if size is None or largest <= size:
+        return converted
+    notice = (
+        f"the largest bundle has {largest:,} bytes, [train] size asks for {size:,}: "
+        "passes or targets are others than in training"
+    )
+    return replace(converted, notices=(*converted.notices, notice))
 
 
 def _untrained(config: Deployment, base: Path, options: Options) -> ir.Model | None:
@@ -144,10 +161,15 @@ def model_file(config: Deployment, base: Path) -> Path:
         return given
     trained = base / config.train.out
     if not trained.is_file():
+        met = "is no file" if trained.exists() else "is not there"
         raise ModelImportError(
-            "HT229", str(trained), "is not there, and [train] asks for it", "run `hardtack train`"
+            "HT229", str(trained), f"{met}, and [train] asks for it", "run `hardtack train`"
         )
-    properties = import_model(read_source(trained), {}).metadata_props
+    try:
+        properties = import_model(read_source(trained), {}).metadata_props
+    except ModelImportError as error:
+        todo = "run `hardtack train` again"
+        raise ModelImportError(error.code, error.where, error.met, todo) from error
     if properties.get(MADE_FROM) != read_source(given).sha256:
         raise ModelImportError(
             "HT229", str(trained), f"was not trained from {config.model.path} as it is now",
@@ -282,22 +304,28 @@ def check_fit(config: Deployment, target: Target, header: Header, needs: Needs) 
     if config.gates.size is not None and size > config.gates.size:
         raise GateError(
             "HT402", f"target {target.name}",
-            f"the bundle has {format_size(size)}, the gate is {format_size(config.gates.size)}",
+            f"the bundle has {_both(size)}, the gate is {_both(config.gates.size)}", SMALLER,
         )  # fmt: skip
     if target.flash is not None and size > target.flash:
         raise GateError(
             "HT503", f"target {target.name}",
-            f"the bundle has {format_size(size)}, its flash {format_size(target.flash)}",
+            f"the bundle has {_both(size)}, its flash {_both(target.flash)}", SMALLER,
         )  # fmt: skip
     if target.ram is not None and ram > target.ram:
         raise GateError(
             "HT503", f"target {target.name}",
-            f"arena and weights take {format_size(ram)}, its RAM has {format_size(target.ram)}",
+            f"arena and weights take {_both(ram)}, its RAM has {_both(target.ram)}",
         )  # fmt: skip
 
 
-def check_drop(config: Deployment, accuracy: Accuracy) -> None:
-    """Hold the accuracy against its gate.
+def _both(size: int) -> str:
+    """Write a size as people read it, and in bytes: what misses by little is told by those."""
+    short = format_size(size)
+    return short if short == f"{size} B" else f"{short} ({size:,} B)"
+
+
+def check_drop(config: Deployment, accuracy: Accuracy, passes: Sequence[PassRow] = ()) -> None:
+    """Hold the accuracy against its gate; what passes have cost is for the advice.
 
     Raises:
         GateError: HT401, more is lost than allowed.
@@ -310,6 +338,10 @@ def check_drop(config: Deployment, accuracy: Accuracy) -> None:
         by_training = accuracy.untrained - accuracy.floats
         if by_training > 0.5 * accuracy.drop:
             todo = "most of it in training: ask for less there, or train for more epochs"
+    costly = [row for row in passes if not row.skipped and row.cost > 0]
+    if sum(row.cost for row in costly) > 0.5 * accuracy.drop:
+        each = ", ".join(f"{row.name} {100 * row.cost:.2f}" for row in costly)
+        todo = f"most of it in [[compress]] ({each} points): ask for less, or set `max_drop` there"
     lost = f"the bundle loses {100 * accuracy.drop:.2f} points, the gate is {100 * limit:.2f}"
     raise GateError("HT401", "[gates] max_drop", f"{lost} ({accuracy.told()})", todo)
 

@@ -61,7 +61,8 @@ def compress(
 
     A pass does harm when it makes the bundle larger, or costs more accuracy than it may: its own
     `max_drop` against the model it was given, else `max_drop` against the model before all passes.
-    Passes for accuracy may take bytes, but no accuracy unless they say how much.
+    Passes for accuracy may take bytes and arena for a gain, but no accuracy unless they say how
+    much.
 
     Args:
         model: Prepared float model; not changed.
@@ -104,9 +105,12 @@ def compress(
     return model, tuple(rows)
 
 
-DEARER = 1.1
-"""What a pass that is there for accuracy may make of the bytes without any; above, it has taken
-weights off the grids that a pass before it has put them on."""
+DEARER = 1.01
+"""What a pass that is there for accuracy may make of bytes and arena without any gain."""
+MUCH_DEARER = 1.1
+"""Of bytes: above, it has taken weights off the grids that a pass before it has put them on."""
+WORTH_IT = 0.005
+"""Gain in accuracy that makes up for that: what one sample more says is chance."""
 _PARTS = 1000
 """Steps that progress within one pass is told in."""
 
@@ -150,13 +154,8 @@ def _harm(
     own, base = wanted.max_drop, before
     if isinstance(wanted, AccuracyPass):
         limit = own or 0.0
-        known = before.accuracy is not None and after.accuracy is not None
-        better = (after.accuracy or 0.0) > (before.accuracy or 0.0)
-        if known and not better and after.bytes > DEARER * before.bytes:
-            return (
-                f"it makes the bundle larger and no better: "
-                f"{before.bytes:,} -> {after.bytes:,} bytes"
-            )
+        if no_gain := _no_gain(before, after):
+            return no_gain
     elif after.bytes > before.bytes:
         return f"it makes the bundle larger: {before.bytes:,} -> {after.bytes:,} bytes"
     elif own is not None:
@@ -172,3 +171,22 @@ def _harm(
         f"it costs {100 * drop:.2f} points of accuracy, {100 * limit:.2f} are allowed "
         f"({100 * base.accuracy:.2f} -> {100 * after.accuracy:.2f} %)"
     )
+
+
+def _no_gain(before: Measured, after: Measured) -> str:
+    """Return why a pass that is there for accuracy is not worth what it takes; empty if it is."""
+    if before.accuracy is None or after.accuracy is None:
+        return ""
+    gain = after.accuracy - before.accuracy
+    wanted = WORTH_IT if after.bytes > MUCH_DEARER * before.bytes else 1e-12
+    if gain >= wanted:
+        return ""
+    larger = [
+        f"{what} larger, {was:,} -> {now:,} bytes"
+        for what, was, now in (
+            ("bundle", before.bytes, after.bytes), ("arena", before.arena, after.arena),
+        )
+        if now > DEARER * was
+    ]  # fmt: skip
+    gained = f"gains {100 * gain:.2f} points only" if gain > 0 else "is no better"
+    return f"it {gained}, and makes the {' and the '.join(larger)}" if larger else ""

@@ -63,7 +63,9 @@ def read_source(model: Path | bytes) -> Source:
                 "HT201", str(model), f"cannot be read: {reason}", "check the path"
             ) from error
     if not source.data.strip(b"\0"):
-        raise ModelImportError("HT202", source.name, "the file is empty", "export the model again")
+        raise ModelImportError(
+            "HT202", source.name, "the file is empty, or all zeros", "export the model again"
+        )
     return source
 
 

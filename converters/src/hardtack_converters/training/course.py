@@ -61,6 +61,11 @@ def fastest_growth(epochs: int) -> float:
     return max(FASTEST, float(REACH ** (2 / epochs)))
 
 
+def trained_on(count: int, options: TrainOptions) -> int:
+    """Return how many of the samples, the first ones, are trained on; the others judge."""
+    return count - min(options.held_out, count // 5)
+
+
 class Course:
     """The state of a training.
 
@@ -75,7 +80,7 @@ class Course:
         self, model: ir.Model, data: tuple[Tensor, Tensor], options: TrainOptions, sizer: Sizer
     ) -> None:
         samples, classes = data
-        kept = len(samples) - min(options.held_out, len(samples) // 5)
+        kept = trained_on(len(samples), options)
         self.options, self.sizer = options, sizer
         self.teachers: Teachers | None = None
         self.soft: Tensor | None = None
@@ -290,6 +295,12 @@ class Course:
         if epoch.error > self.before + STRAYED:
             fell = f"{100 * (1 - self.before):.2f} to {100 * (1 - epoch.error):.2f} %"
             notices.append(f"accuracy fell from {fell}: {self._advice()} may keep it")
+        if self.before >= self.guessed and self.options.teacher != 1:
+            right = f"{100 * (1 - self.before):.2f} %"
+            notices.append(
+                f"the model as it came was right on {right} of the samples held out, no better "
+                "than guessing: do their scale and their classes fit it?"
+            )
         return Trained(self.module.model, tuple(self.epochs), epoch, self.before, tuple(notices))
 
     def _failed(self) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import torch
 
 from hardtack_converters.training.augment import picture_axes
 from hardtack_converters.training.checkpoint import identity_of, resume, save
-from hardtack_converters.training.course import Course
+from hardtack_converters.training.course import Course, trained_on
 from hardtack_converters.training.module import untrainable
 from hardtack_converters.training.options import Epoch, Progress, Sizer, Trained, TrainOptions
 from hardtack_runtime.errors import ModelImportError
@@ -24,6 +24,8 @@ from hardtack_runtime.errors import ModelImportError
 __all__ = ["Epoch", "TrainOptions", "Trained", "train"]
 
 FloatArray = npt.NDArray[np.float32]
+SURELY = 8
+"""Samples of a class that chance would put on a side: where there are none, it was not chance."""
 SEVERAL = 3
 """Samples that must give the same answers in one batch as one by one."""
 
@@ -66,6 +68,8 @@ def train(
             model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer
         )
         _check_batches(course, samples)
+        if options.teacher < 1:  # else classes do not count
+            _check_order(classes, trained_on(len(samples), options))
         if options.teacher:
             course.listen(teachers or (model,))
         identity = identity_of((model, *teachers), samples, classes, options)
@@ -107,6 +111,21 @@ def _check_data(model: ir.Model, samples: FloatArray, classes: npt.NDArray[np.in
     raise ModelImportError(
         "HT227", "training data", met, "give each of at least 10 samples the number of its output"
     )
+
+
+def _check_order(classes: npt.NDArray[np.int64], kept: int) -> None:
+    """Refuse samples of one class, or sorted: the last ones are held out."""
+    names, counts = np.unique(classes, return_counts=True)
+    todo = "shuffle samples and classes together"
+    if len(names) < 2:
+        met, todo = f"all samples are of class {names[0]}", "give samples of every class"
+        raise ModelImportError("HT227", "training data", met, todo)
+    for side, where in ((classes[:kept], "trained on"), (classes[kept:], "held out, the last")):
+        expected = counts * len(side) / len(classes)
+        missing = names[(expected >= SURELY) & ~np.isin(names, side)]
+        if len(missing):
+            met = f"no sample of class {missing[0]} is among the {len(side)} {where}: as if sorted"
+            raise ModelImportError("HT227", "training data", met, todo)
 
 
 def _check_shift(model: ir.Model, samples: FloatArray, shift: int | tuple[int, int]) -> None:

@@ -29,8 +29,8 @@ def command(model: Path, out: Path | None, force: bool, as_json: bool) -> None:
     from hardtack_converters.importers.spans import tensor_spans
     from hardtack_runtime.payload import pack_payload
 
-    target = out or model.with_name(model.name + PACKED_SUFFIX)
     source = read_source(model)
+    target = out or model.with_name(model.name + PACKED_SUFFIX)
     spans = tensor_spans(source)
     refuse_to_replace(target, force, model)
     console = Console(stderr=True)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hardtack_converters.compress.settings import Equalise, LowBit, Pass, Prune
+from hardtack_converters.compress.settings import Equalise, LowBit, Pass, Prune, WideActivations
 from hardtack_converters.convert import Converted, convert, pack_model
 from hardtack_runtime.errors import HardtackError
 from tests.unit.converters.compress.nets import dense_net, judged
@@ -68,8 +68,20 @@ def test_more_bytes_must_give_more_accuracy() -> None:
     passes = LowBit(bits=3, method="nearest", max_drop=1.0), Equalise(max_drop=0.0)
     _, row = compressed(*passes, judge=lambda *_: 0.5).compressed
     assert row.bytes_after > 1.1 * row.bytes_before
-    assert row.skipped.startswith("it makes the bundle larger and no better: ")
+    assert row.skipped.startswith("it is no better, and makes the bundle larger, ")
     _, row = compressed(*passes, judge=lambda _, bundle, __: len(bundle) / 1e6).compressed
+    assert row.skipped.startswith("it gains 0.16 points only, and makes the bundle larger, ")
+    _, row = compressed(*passes, judge=lambda _, bundle, __: len(bundle) / 1e5).compressed
+    assert row.skipped == ""
+
+
+def test_more_arena_must_give_more_accuracy() -> None:
+    (row,) = compressed(WideActivations(), judge=lambda *_: 0.5).compressed
+    assert row.arena_after > row.arena_before
+    arena = f"the arena larger, {row.arena_before:,} -> {row.arena_after:,} bytes"
+    assert row.skipped.startswith("it is no better, and makes ") and row.skipped.endswith(arena)
+    told = iter((0.5, 0.51))
+    (row,) = compressed(WideActivations(), judge=lambda *_: next(told)).compressed
     assert row.skipped == ""
 
 

@@ -292,6 +292,27 @@ def test_a_shift_that_leaves_no_picture_is_refused(shape: tuple[int, ...], met: 
     assert caught.value.code == "HT227"
 
 
+def test_samples_in_the_order_of_their_classes_are_refused() -> None:
+    x, y = digits.samples()
+    order = np.argsort(y, kind="stable")
+    for some, met in (
+        (order, "class 9 is among the 480 trained on"),
+        (np.argsort(y != 1, kind="stable"), "class 1 is among the 120 held out, the last"),
+        (np.flatnonzero(y == 3), "all samples are of class 3"),
+    ):
+        with pytest.raises(ModelImportError, match=met) as caught:
+            train(digits.model(), x[some], y[some], FEW, digits.codes_bytes)
+        assert caught.value.code == "HT227"
+    ours = replace(FEW, epochs=1, teacher=1.0)  # then classes do not count
+    assert train(digits.model(), x[order], y[order], ours, digits.codes_bytes).epochs
+
+
+def test_a_model_that_guesses_from_the_start_is_told_of() -> None:
+    x, y = digits.samples()
+    trained = train(digits.model(), x, (y + 1) % 10, replace(FEW, epochs=1), digits.codes_bytes)
+    assert "do their scale and their classes fit it?" in trained.notices[-1]
+
+
 def test_a_limit_that_no_epoch_keeps_is_said() -> None:
     with pytest.raises(ModelImportError, match="kept to 3 bytes: the least was ") as caught:
         train(digits.model(), *digits.samples(), replace(FEW, size=3), digits.codes_bytes)
