@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from hardtack.cli import PATH
 from hardtack.files import PACKED_SUFFIX, refuse_to_replace, write_whole
 
 
 @click.command("pack")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="default: MODEL.htp")
+@click.argument("model", type=PATH)
+@click.option("-o", "--out", type=PATH, help="default: MODEL.htp")
 @click.option("--force", is_flag=True, help="replace an existing file")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document")
 def command(model: Path, out: Path | None, force: bool, as_json: bool) -> None:
