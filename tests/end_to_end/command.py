@@ -57,6 +57,7 @@ class CommandLine:
             "XDG_DATA_HOME": str(self.home / "data"),
             "OMP_NUM_THREADS": "1",
         }
+        self.environment.pop("COLUMNS", None)  # readline leaves it to the workers of pytest
         self._background: list[subprocess.Popen[bytes]] = []
 
     def run(self, *words: str | Path, limits: tuple[str, ...] = ()) -> Ran:

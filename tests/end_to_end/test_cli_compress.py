@@ -138,9 +138,8 @@ def on_terminal(cli: CommandLine, columns: int, *words: str) -> list[str]:
     """Return the lines that a command shows on a terminal of that width."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, columns))
-    environment = {key: text for key, text in cli.environment.items() if key != "COLUMNS"}
     process = subprocess.Popen(
-        [str(HARDTACK), *words], cwd=cli.here, env=environment | {"TERM": "xterm"},
+        [str(HARDTACK), *words], cwd=cli.here, env=cli.environment | {"TERM": "xterm"},
         stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(theirs)
