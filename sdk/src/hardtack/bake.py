@@ -25,7 +25,7 @@ from hardtack_runtime.memory import Needs, Way
 from hardtack_runtime.signing import SigningKey
 
 LOCK_NAME = "deploy.lock"
-SMALLER = "prune or share weights in [[compress]], or train for a `size` ([train])"
+SMALLER = "make its float model smaller ([[compress]], [train] size), or allow more"
 MADE_FROM = "hardtack.made_from"
 """Key, in a trained model, of the SHA-256 of the file that it was trained from."""
 TRAINED_BY = "hardtack.trained_by"
@@ -333,13 +333,16 @@ def check_drop(config: Deployment, accuracy: Accuracy, passes: Sequence[PassRow]
     limit = config.gates.max_drop
     if limit is None or accuracy.drop <= limit:
         return
-    todo = 'try [quantize] method = "percentile", or more calibration samples'
+    costly = [row for row in passes if not row.skipped and row.cost > 0]
+    by_passes, by_training = sum(row.cost for row in costly), 0.0
     if accuracy.untrained is not None and accuracy.floats is not None:
         by_training = accuracy.untrained - accuracy.floats
-        if by_training > 0.5 * accuracy.drop:
-            todo = "most of it in training: ask for less there, or train for more epochs"
-    costly = [row for row in passes if not row.skipped and row.cost > 0]
-    if sum(row.cost for row in costly) > 0.5 * accuracy.drop:
+    todo = 'try [quantize] method = "percentile", or more calibration samples'
+    if max(by_passes, by_training) <= 0.5 * accuracy.drop:
+        pass
+    elif by_training > by_passes:
+        todo = "most of it in training: ask for less there, or train for more epochs"
+    else:
         each = ", ".join(f"{row.name} {100 * row.cost:.2f}" for row in costly)
         todo = f"most of it in [[compress]] ({each} points): ask for less, or set `max_drop` there"
     lost = f"the bundle loses {100 * accuracy.drop:.2f} points, the gate is {100 * limit:.2f}"

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from hardtack_runtime.errors import BundleError, ConfigError, DeviceError, HardtackError
 
@@ -76,6 +77,8 @@ def only_writer(path: Path) -> Iterator[None]:
     with lock_path.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(lock_path, lock):  # unlinked meanwhile: another may have made it anew
+                raise BlockingIOError
         except BlockingIOError as error:
             raise ConfigError(
                 "HT107", str(path), "is being written by another process", "wait for it, or stop it"
@@ -86,6 +89,13 @@ def only_writer(path: Path) -> Iterator[None]:
             lock_path.unlink(missing_ok=True)
 
 
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
 def require_writable(folder: Path) -> None:
     """See that files can be written to a folder, before work is done for them.
 
@@ -94,11 +104,11 @@ def require_writable(folder: Path) -> None:
 
     Raises:
         ConfigError: HT107, they cannot.
-        DeviceError: HT603, the disk is full.
+        DeviceError: HT603, the disk has no room for the name of a file.
     """
-    while not folder.exists() and folder.parent != folder:
-        folder = folder.parent
     try:
+        while not folder.exists() and folder.parent != folder:
+            folder = folder.parent
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -149,7 +159,9 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise

@@ -54,3 +54,20 @@ def test_a_narrow_terminal_gets_all_of_a_name_in_pieces(
     pieces = [line.split()[0] for line in lines[1:-1]]
     assert "".join(piece for piece in pieces if piece in NAME) == NAME
     assert lines == [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("columns", ["0", "wide", ""])
+def test_a_width_that_is_none_is_not_asked_for(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_table(long_table())
+    assert NAME in capsys.readouterr().out
+
+
+def test_names_are_not_taken_for_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("layer", box=None)
+    table.add_row("block:x:conv")
+    print_table(table)
+    assert "block:x:conv" in capsys.readouterr().out

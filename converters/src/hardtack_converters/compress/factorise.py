@@ -60,15 +60,16 @@ def factorise(model: ir.Model, settings: Factorise, bench: Bench | None = None) 
         bench: Samples; without any, weights are approximated and not outputs.
 
     Raises:
-        ConfigError: HT110, a name in `layers` matches nothing; HT104, or nothing of that kind.
+        ConfigError: HT110, a name in `layers` matches nothing; HT104, it matches only what
+            the kind does not take.
     """
     changed, before, after, refused = 0, 0, 0, 0
     source = model.clone()
     originals = {layer_name(layer.node): layer for layer in weighted_layers(source)}
+    _refuse_unsuited(model, settings)
     layers = [
         layer for layer in chosen_layers(model, settings.layers) if _suits(layer, settings.kind)
     ]
-    _refuse_unsuited(model, settings)
     for layer in layers:
         moment = None
         if bench is not None and settings.kind != "separable":
@@ -89,7 +90,7 @@ def factorise(model: ir.Model, settings: Factorise, bench: Bench | None = None) 
 
 _SUITABLE = {
     "dense": "dense layer",
-    "separable": "convolution of one group with a window of 2 x 2 or more",
+    "separable": "convolution of one group with a window of 2 x 2 or more and pads that are said",
     "bottleneck": "convolution of one group",
 }
 """What layer each kind takes."""

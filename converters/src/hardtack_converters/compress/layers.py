@@ -38,7 +38,7 @@ def chosen_layers(
 
     Args:
         model: Prepared float model.
-        patterns: Names or patterns with `*` and `?`.
+        patterns: Names or patterns with `*`, `?` and `[abc]`.
         suits: Which layers a pass takes when nobody has named them.
         place: Where the patterns come from, for an error.
 

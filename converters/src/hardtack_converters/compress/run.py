@@ -61,8 +61,8 @@ def compress(
 
     A pass does harm when it makes the bundle larger, or costs more accuracy than it may: its own
     `max_drop` against the model it was given, else `max_drop` against the model before all passes.
-    Passes for accuracy may take bytes and arena for a gain, but no accuracy unless they say how
-    much.
+    Passes for accuracy may take bytes and arena for a gain, but no accuracy; with a `max_drop` of
+    their own, they may take bytes and arena in any case.
 
     Args:
         model: Prepared float model; not changed.
@@ -109,6 +109,8 @@ DEARER = 1.01
 """What a pass that is there for accuracy may make of bytes and arena without any gain."""
 MUCH_DEARER = 1.1
 """Of bytes: above, it has taken weights off the grids that a pass before it has put them on."""
+EQUAL = 1e-9
+"""Accuracies that differ by less are of as many right answers."""
 WORTH_IT = 0.005
 """Gain in accuracy that makes up for that: what one sample more says is chance."""
 _PARTS = 1000
@@ -154,7 +156,7 @@ def _harm(
     own, base = wanted.max_drop, before
     if isinstance(wanted, AccuracyPass):
         limit = own or 0.0
-        if no_gain := _no_gain(before, after):
+        if own is None and (no_gain := _no_gain(before, after)):
             return no_gain
     elif after.bytes > before.bytes:
         return f"it makes the bundle larger: {before.bytes:,} -> {after.bytes:,} bytes"
@@ -165,7 +167,7 @@ def _harm(
     if limit is None or base.accuracy is None or after.accuracy is None:
         return ""
     drop = base.accuracy - after.accuracy
-    if drop <= limit + 1e-12:
+    if drop <= limit + EQUAL:
         return ""
     return (
         f"it costs {100 * drop:.2f} points of accuracy, {100 * limit:.2f} are allowed "
@@ -178,8 +180,8 @@ def _no_gain(before: Measured, after: Measured) -> str:
     if before.accuracy is None or after.accuracy is None:
         return ""
     gain = after.accuracy - before.accuracy
-    wanted = WORTH_IT if after.bytes > MUCH_DEARER * before.bytes else 1e-12
-    if gain >= wanted:
+    wanted = WORTH_IT if after.bytes > MUCH_DEARER * before.bytes else EQUAL
+    if gain >= wanted - EQUAL / 2:
         return ""
     larger = [
         f"{what} larger, {was:,} -> {now:,} bytes"
@@ -188,5 +190,7 @@ def _no_gain(before: Measured, after: Measured) -> str:
         )
         if now > DEARER * was
     ]  # fmt: skip
-    gained = f"gains {100 * gain:.2f} points only" if gain > 0 else "is no better"
+    gained = "is no better"
+    if abs(gain) > EQUAL:
+        gained = f"{'gains' if gain > 0 else 'loses'} {100 * abs(gain):.2f} points"
     return f"it {gained}, and makes the {' and the '.join(larger)}" if larger else ""

@@ -295,11 +295,11 @@ class Course:
         if epoch.error > self.before + STRAYED:
             fell = f"{100 * (1 - self.before):.2f} to {100 * (1 - epoch.error):.2f} %"
             notices.append(f"accuracy fell from {fell}: {self._advice()} may keep it")
-        if self.before >= self.guessed and self.options.teacher != 1:
+        if self.before >= self.guessed and self.options.teacher < 1:
             right = f"{100 * (1 - self.before):.2f} %"
             notices.append(
-                f"the model as it came was right on {right} of the samples held out, no better "
-                "than guessing: do their scale and their classes fit it?"
+                f"before training it was right on {right} of the samples held out, no better "
+                "than guessing: if it should have known more, look at their scale and classes"
             )
         return Trained(self.module.model, tuple(self.epochs), epoch, self.before, tuple(notices))
 

@@ -7,6 +7,7 @@ not an outcome. What is returned is the best epoch that keeps the limit, judged 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ from hardtack_runtime.errors import ModelImportError
 __all__ = ["Epoch", "TrainOptions", "Trained", "train"]
 
 FloatArray = npt.NDArray[np.float32]
-SURELY = 8
-"""Samples of a class that chance would put on a side: where there are none, it was not chance."""
+SURELY = 9
+"""Samples expected on a side, of which chance leaves none once in exp(9) times."""
 SEVERAL = 3
 """Samples that must give the same answers in one batch as one by one."""
 
@@ -68,8 +69,9 @@ def train(
             model.clone(), (torch.from_numpy(samples), torch.from_numpy(classes)), options, sizer
         )
         _check_batches(course, samples)
-        if options.teacher < 1:  # else classes do not count
-            _check_order(classes, trained_on(len(samples), options))
+        notices = []
+        if options.teacher < 1:  # who follows teachers alone may have no classes to give
+            notices = _check_order(classes, trained_on(len(samples), options))
         if options.teacher:
             course.listen(teachers or (model,))
         identity = identity_of((model, *teachers), samples, classes, options)
@@ -83,7 +85,8 @@ def train(
                 save(course, checkpoint, identity)
             if course.healthy:
                 progress(course.epochs[-1], options.epochs)
-        return _outcome(course, checkpoint)
+        done = _outcome(course, checkpoint)
+        return replace(done, notices=(*notices, *done.notices))
     finally:
         torch.set_num_threads(threads)
 
@@ -113,19 +116,30 @@ def _check_data(model: ir.Model, samples: FloatArray, classes: npt.NDArray[np.in
     )
 
 
-def _check_order(classes: npt.NDArray[np.int64], kept: int) -> None:
-    """Refuse samples of one class, or sorted: the last ones are held out."""
+def _check_order(classes: npt.NDArray[np.int64], kept: int) -> list[str]:
+    """Refuse samples of one class, or sorted: the last ones are held out; return what to tell."""
     names, counts = np.unique(classes, return_counts=True)
-    todo = "shuffle samples and classes together"
     if len(names) < 2:
         met, todo = f"all samples are of class {names[0]}", "give samples of every class"
         raise ModelImportError("HT227", "training data", met, todo)
-    for side, where in ((classes[:kept], "trained on"), (classes[kept:], "held out, the last")):
-        expected = counts * len(side) / len(classes)
-        missing = names[(expected >= SURELY) & ~np.isin(names, side)]
-        if len(missing):
-            met = f"no sample of class {missing[0]} is among the {len(side)} {where}: as if sorted"
-            raise ModelImportError("HT227", "training data", met, todo)
+    expected = counts * kept / len(classes)
+    surely = SURELY + np.log(len(names))  # of any of so many classes
+    untrained = names[(expected >= surely) & ~np.isin(names, classes[:kept])]
+    usual = counts - expected >= surely
+    unjudged = names[usual & ~np.isin(names, classes[kept:])]
+    if len(untrained) or len(unjudged) > 0.5 * usual.sum():
+        missing, where = (
+            (untrained, f"the first {kept:,}, which are trained on")
+            if len(untrained)
+            else (unjudged, f"the last {len(classes) - kept:,}, which are held out")
+        )
+        raise ModelImportError(
+            "HT227", "training data", f"no sample of class {missing[0]} is among {where}",
+            "shuffle samples and classes together",
+        )  # fmt: skip
+    if len(unjudged):
+        return [f"nothing judges class {unjudged[0]}: no sample held out, the last ones, is of it"]
+    return []
 
 
 def _check_shift(model: ir.Model, samples: FloatArray, shift: int | tuple[int, int]) -> None:

@@ -57,7 +57,7 @@ def command(model: Path, force: bool) -> None:
     from hardtack_converters.importers import read_source, sniff
 
     source = read_source(model)
-    sniff(source)
+    sniff(source)  # what is no model is refused here; what cannot be imported `check` explains
     target = Path(FILE_NAME)
     refuse_to_replace(target, force)
     name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:31] or "model"

@@ -36,10 +36,13 @@ def interruptible(hint: str) -> Iterator[None]:
         came.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        if before is signal.SIG_DFL:  # else somebody has other plans for it
+            signal.signal(signal.SIGTERM, stop)
         yield
     except KeyboardInterrupt as error:
         raise Interrupted(hint, signal.SIGTERM in came) from error
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -21,12 +22,16 @@ GAP = 2
 def print_table(table: Table) -> None:
     """Print a table to a terminal's width, or `COLUMNS`; a pipe gets every row on one line.
 
-    No cell is cut, for people copy names of layers: what is too long is folded.
+    Names of layers are copied: a cell that is too long is folded and not cut, as far as the width
+    has room for all columns.
     """
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal and not os.environ.get("COLUMNS"):
+    console = Console(highlight=False, markup=False, emoji=False)
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        console.width = int(asked)
+    elif not sys.stdout.isatty():
         console.width = UNLIMITED
     _fold(table.columns, console.width)
     with console.capture() as captured:

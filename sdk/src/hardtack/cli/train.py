@@ -43,7 +43,7 @@ def command(config: Path | None, resume: bool, as_json: bool) -> None:
         def advance(epoch: Epoch, in_all: int) -> None:
             bar.update(task, description=_line(epoch), completed=epoch.number, total=in_all)
 
-        with interruptible("the same command goes on after the last finished epoch"):
+        with interruptible("`hardtack train` goes on after the last finished epoch"):
             training = train_model(deployment, path.parent, advance, restart=not resume)
     if as_json:
         click.echo(json.dumps(as_document(training), indent=1))
