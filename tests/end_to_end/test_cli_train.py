@@ -97,7 +97,12 @@ def test_a_stopped_training_says_how_it_goes_on(
 ) -> None:
     project = shutil.copytree(trained.here, tmp_path / "project")
     change(project, "epochs = 20", "epochs = 2000")
-    process = CommandLine(tmp_path, project).start("train")
+    # A suite that runs in the background ignores SIGINT, and so does what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = CommandLine(tmp_path, project).start("train")
+    finally:
+        signal.signal(signal.SIGINT, before)
     while not (project / CHECKPOINT).exists():
         assert process.poll() is None
         time.sleep(0.005)
