@@ -304,22 +304,22 @@ def check_fit(config: Deployment, target: Target, header: Header, needs: Needs) 
     if config.gates.size is not None and size > config.gates.size:
         raise GateError(
             "HT402", f"target {target.name}",
-            f"the bundle has {_both(size)}, the gate is {_both(config.gates.size)}", SMALLER,
+            f"the bundle has {_size(size)}, the gate is {_size(config.gates.size)}", SMALLER,
         )  # fmt: skip
     if target.flash is not None and size > target.flash:
         raise GateError(
             "HT503", f"target {target.name}",
-            f"the bundle has {_both(size)}, its flash {_both(target.flash)}", SMALLER,
+            f"the bundle has {_size(size)}, its flash {_size(target.flash)}", SMALLER,
         )  # fmt: skip
     if target.ram is not None and ram > target.ram:
         raise GateError(
             "HT503", f"target {target.name}",
-            f"arena and weights take {_both(ram)}, its RAM has {_both(target.ram)}",
+            f"arena and weights take {_size(ram)}, its RAM has {_size(target.ram)}",
         )  # fmt: skip
 
 
-def _both(size: int) -> str:
-    """Write a size as people read it, and in bytes: what misses by little is told by those."""
+def _size(size: int) -> str:
+    """Return "47.5 KiB (48,640 B)": what misses a limit by little is told by the bytes."""
     short = format_size(size)
     return short if short == f"{size} B" else f"{short} ({size:,} B)"
 
@@ -333,20 +333,24 @@ def check_drop(config: Deployment, accuracy: Accuracy, passes: Sequence[PassRow]
     limit = config.gates.max_drop
     if limit is None or accuracy.drop <= limit:
         return
+    lost = f"the bundle loses {100 * accuracy.drop:.2f} points, the gate is {100 * limit:.2f}"
+    raise GateError(
+        "HT401", "[gates] max_drop", f"{lost} ({accuracy.told()})", _advice(accuracy, passes)
+    )
+
+
+def _advice(accuracy: Accuracy, passes: Sequence[PassRow]) -> str:
+    """Say what to do about lost accuracy: where most of it went, or else at the quantisation."""
     costly = [row for row in passes if not row.skipped and row.cost > 0]
     by_passes, by_training = sum(row.cost for row in costly), 0.0
     if accuracy.untrained is not None and accuracy.floats is not None:
         by_training = accuracy.untrained - accuracy.floats
-    todo = 'try [quantize] method = "percentile", or more calibration samples'
     if max(by_passes, by_training) <= 0.5 * accuracy.drop:
-        pass
-    elif by_training > by_passes:
-        todo = "most of it in training: ask for less there, or train for more epochs"
-    else:
-        each = ", ".join(f"{row.name} {100 * row.cost:.2f}" for row in costly)
-        todo = f"most of it in [[compress]] ({each} points): ask for less, or set `max_drop` there"
-    lost = f"the bundle loses {100 * accuracy.drop:.2f} points, the gate is {100 * limit:.2f}"
-    raise GateError("HT401", "[gates] max_drop", f"{lost} ({accuracy.told()})", todo)
+        return 'try [quantize] method = "percentile", or more calibration samples'
+    if by_training > by_passes:
+        return "most of it in training: ask for less there, or train for more epochs"
+    each = ", ".join(f"{row.name} {100 * row.cost:.2f}" for row in costly)
+    return f"most of it in [[compress]] ({each} points): ask for less, or set `max_drop` there"
 
 
 def lock_text(converted: Converted, bundles: list[Baked], accuracy: Accuracy | None) -> str:

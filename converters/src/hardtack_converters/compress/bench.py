@@ -51,12 +51,14 @@ class Changed:
     """What a pass did.
 
     Attributes:
-        layers: How many layers it changed, or found to be as they should; 0: nothing.
+        layers: How many layers it changed; 0: nothing.
         summary: What came out, for people.
+        satisfied: What was asked for was there before: to change nothing is no harm.
     """
 
     layers: int
     summary: str
+    satisfied: bool = False
 
 
 def needed(bench: Bench | None, name: str) -> Bench:

@@ -79,10 +79,10 @@ def mixed_precision(
             fewest bits come to `size`.
     """
     bench = needed(bench, "mixed_precision")
-    layers = changeable(model, settings.layers)
-    size = bench.measure(model, 1).bytes
-    if size <= settings.size:  # what is asked for is there: no harm, even where it is required
-        return Changed(len(layers) or 1, f"the limit of {settings.size:,} bytes was kept already")
+    changeable(model, settings.layers)  # names that match nothing are an error in any case
+    if bench.measure(model, 1).bytes <= settings.size:
+        told = f"the limit of {settings.size:,} bytes was kept already"
+        return Changed(0, told, satisfied=True)
     found = measure_choices(model, settings, bench)
     excess = found.bytes - settings.size
     need, source = excess, model.clone()

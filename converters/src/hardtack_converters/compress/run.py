@@ -151,7 +151,7 @@ def _harm(
     """Return why a pass is not worth its price; empty if it is."""
     first, before, after = measured
     limit: float | None
-    if not changed.layers:
+    if not changed.layers and not changed.satisfied:
         return f"it changed nothing ({changed.summary})"
     own, base = wanted.max_drop, before
     if isinstance(wanted, AccuracyPass):
@@ -180,8 +180,8 @@ def _no_gain(before: Measured, after: Measured) -> str:
     if before.accuracy is None or after.accuracy is None:
         return ""
     gain = after.accuracy - before.accuracy
-    wanted = WORTH_IT if after.bytes > MUCH_DEARER * before.bytes else EQUAL
-    if gain >= wanted - EQUAL / 2:
+    is_much_dearer = after.bytes > MUCH_DEARER * before.bytes
+    if gain > (WORTH_IT - EQUAL if is_much_dearer else EQUAL):
         return ""
     larger = [
         f"{what} larger, {was:,} -> {now:,} bytes"

@@ -124,22 +124,24 @@ def _check_order(classes: npt.NDArray[np.int64], kept: int) -> list[str]:
         raise ModelImportError("HT227", "training data", met, todo)
     expected = counts * kept / len(classes)
     surely = SURELY + np.log(len(names))  # of any of so many classes
-    untrained = names[(expected >= surely) & ~np.isin(names, classes[:kept])]
+    is_trained, is_judged = np.isin(names, classes[:kept]), np.isin(names, classes[kept:])
+    untrained = names[(expected >= surely) & ~is_trained]
+    if len(untrained):
+        raise _sorted(untrained[0], f"the first {kept:,}, which are trained on")
     usual = counts - expected >= surely
-    unjudged = names[usual & ~np.isin(names, classes[kept:])]
-    if len(untrained) or len(unjudged) > 0.5 * usual.sum():
-        missing, where = (
-            (untrained, f"the first {kept:,}, which are trained on")
-            if len(untrained)
-            else (unjudged, f"the last {len(classes) - kept:,}, which are held out")
-        )
-        raise ModelImportError(
-            "HT227", "training data", f"no sample of class {missing[0]} is among {where}",
-            "shuffle samples and classes together",
-        )  # fmt: skip
+    unjudged = names[usual & ~is_judged]
+    if len(unjudged) > 0.5 * usual.sum():
+        raise _sorted(unjudged[0], f"the last {len(classes) - kept:,}, which are held out")
     if len(unjudged):
         return [f"nothing judges class {unjudged[0]}: no sample held out, the last ones, is of it"]
     return []
+
+
+def _sorted(missing: int, where: str) -> ModelImportError:
+    return ModelImportError(
+        "HT227", "training data", f"no sample of class {missing} is among {where}",
+        "shuffle samples and classes together",
+    )  # fmt: skip
 
 
 def _check_shift(model: ir.Model, samples: FloatArray, shift: int | tuple[int, int]) -> None:
