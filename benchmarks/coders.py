@@ -24,10 +24,10 @@ import zstandard
 
 from benchmarks.harness import DATA, MODELS, Report, run, time_call
 from hardtack_converters.convert import convert
-from hardtack_runtime import context, huffman
+from hardtack_runtime import context, gap_huff, huffman
 from hardtack_runtime.bundle import unpack
 from hardtack_runtime.interpreter import huffman_decode_dense, huffman_decode_gap
-from hardtack_runtime.packing import entropy_bytes, pack_constants
+from hardtack_runtime.packing import entropy_bytes, pack_constants, share_tables
 from hardtack_runtime.program import Program
 
 Codes = npt.NDArray[np.int8]
@@ -93,31 +93,28 @@ def one_stream(report: Report, name: str, tensors: list[Codes], seconds: float) 
 
 
 def our_sizes(tensors: list[Codes]) -> dict[str, int]:
-    """Return bytes by coding, code tables included.
-
-    Tensors of one bundle may share tables: gap-huff has one of each kind for all tensors, or each
-    tensor its own, whichever is smaller.
-    """
+    """Return bytes by coding, code tables included: tensors of one bundle may share tables."""
     sizes = {"dense_huff": 0, "ctx": 0}
     for codes in tensors:
         sizes["dense_huff"] += sum(map(len, dense(codes)))
         sizes["ctx"] += len(context.encode(codes) or codes.tobytes())
-    own = sum(sum(map(len, gaps(codes))) for codes in tensors)
     packed = pack_constants(list(tensors))
     tables = sum(len(table.encode()) for table in packed.tables)
     stored = sum(len(one.data) for one in packed.constants)
-    return sizes | {"gap_huff": min(own, shared_gaps(tensors)), "huff": tables + stored}
+    return sizes | {"gap_huff": gaps_size(tensors), "huff": tables + stored}
 
 
-def shared_gaps(tensors: list[Codes]) -> int:
-    """Return the bytes of gap-huff with one table of gaps and one of values for all tensors."""
-    streams = [huffman.split_gaps(codes.reshape(-1)) for codes in tensors]
-    symbols = np.concatenate([huffman.gap_symbols(lengths)[0] for lengths, _ in streams])
-    gap_table = huffman.build_table(np.bincount(symbols, minlength=256))
-    values = np.concatenate([found for _, found in streams])
-    value_table = huffman.build_table(np.bincount(values, minlength=256))
-    stored = (huffman.encode_gap(c.reshape(-1), gap_table, value_table) for c in tensors)
-    return len(gap_table.encode()) + len(value_table.encode()) + sum(map(len, stored))
+def gaps_size(tensors: list[Codes]) -> int:
+    """Return the bytes of gap-huff with tables that tensors share where that saves bytes."""
+    tables: list[list[huffman.Table]] = [[] for _ in tensors]
+    size = 0
+    for kind in zip(*map(gap_huff.histograms, tensors), strict=True):
+        for table, members in share_tables(list(kind)):
+            size += len(table.encode())
+            for member in members:
+                tables[member].append(table)
+    stored = (gap_huff.encode(c, *pair) for c, pair in zip(tensors, tables, strict=True))
+    return size + sum(map(len, stored))
 
 
 def dense(codes: Codes) -> tuple[bytes, bytes]:
@@ -129,12 +126,8 @@ def dense(codes: Codes) -> tuple[bytes, bytes]:
 
 def gaps(codes: Codes) -> tuple[bytes, bytes, bytes]:
     """Return the tables of gaps and values, and the stream."""
-    flat = codes.reshape(-1)
-    lengths, values = huffman.split_gaps(flat)
-    symbols = huffman.gap_symbols(lengths)[0]
-    gap_table = huffman.build_table(np.bincount(symbols, minlength=256))
-    value_table = huffman.build_table(np.bincount(values, minlength=256))
-    stored = huffman.encode_gap(flat, gap_table, value_table)
+    gap_table, value_table = gap_huff.build_tables(codes)
+    stored = gap_huff.encode(codes, gap_table, value_table)
     return gap_table.encode(), value_table.encode(), stored
 
 

@@ -19,7 +19,7 @@ from benchmarks.harness import DATA, MODELS, ROOT, Report, run
 from hardtack_agent.serial_link import Reason, Type
 from hardtack_agent.serial_messages import Input, Run, RunReply
 from hardtack_converters.convert import Converted, convert, pack_model
-from hardtack_runtime import huffman
+from hardtack_runtime import gap_huff, huffman
 from hardtack_runtime.bundle import unpack
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.memory import Needs, Way
@@ -141,37 +141,33 @@ def shapes(report: Report, board: Board, folder: Path) -> float:
 def write_streams(path: Path) -> dict[str, int]:
     """Write Huffman streams as C arrays; return their symbols by name.
 
-    Two of dense-huff, of made-up and of real weights, and one of gap-huff, of made-up weights of
-    which two fifths are kept: a gap and a value count as one symbol.
+    Two of dense-huff, of made-up and of real weights, and two of gap-huff, of made-up weights of
+    which a share is kept: of `pruned` a gap and a value count as one symbol, of `thinned`, which
+    is mostly values, an element does.
     """
     real = convert(DATA / MODELS["kws"]).program.tensors
     weights = [t.data.ravel() for t in real if t.data is not None and t.data.dtype == np.int8]
-    chosen = {"laplace": laplace(3.59), "kws_weights": np.concatenate(weights)[:SYMBOLS]}
-    parts = [f"#define HUFFMAN_SYMBOLS {SYMBOLS}\n"]
-    for name, codes in chosen.items():
+    dense = {"laplace": laplace(3.59), "kws_weights": np.concatenate(weights)[:SYMBOLS]}
+    arrays, symbols = {}, dict.fromkeys(dense, SYMBOLS)
+    for name, codes in dense.items():
         table = huffman.build_table(np.bincount(codes.astype(np.int64) + 128, minlength=256))
-        for part, data in (
-            ("table", table.encode()),
-            ("stream", huffman.encode_dense(codes, table)),
-        ):
-            values = ",".join(map(str, data))
-            parts.append(f"static const uint8_t {name}_{part}[] = {{{values}}};\n")
-    pruned = np.where(np.random.default_rng(7).random(SYMBOLS) < 0.4, laplace(3.59), 0)
-    gaps, found = huffman.split_gaps(pruned.astype(np.int8))
-    classes = huffman.gap_symbols(gaps)[0]
-    gap_table, table = (
-        huffman.build_table(np.bincount(each, minlength=256)) for each in (classes, found)
-    )
-    stream = huffman.encode_gap(pruned.astype(np.int8), gap_table, table)
-    for part, data in (
-        ("gaps", gap_table.encode()), ("table", table.encode()), ("stream", stream),
-    ):  # fmt: skip
+        arrays[f"{name}_table"] = table.encode()
+        arrays[f"{name}_stream"] = huffman.encode_dense(codes, table)
+    for name, share in (("pruned", 0.4), ("thinned", 0.8)):
+        kept = np.random.default_rng(7).random(SYMBOLS) < share
+        codes = np.where(kept, laplace(3.59), 0).astype(np.int8)
+        gap_table, table = gap_huff.build_tables(codes)
+        arrays |= {f"{name}_gaps": gap_table.encode(), f"{name}_table": table.encode()}
+        arrays[f"{name}_stream"] = gap_huff.encode(codes, gap_table, table)
+        symbols[name] = SYMBOLS if name == "thinned" else int(np.count_nonzero(codes))
+    lines = [f"#define HUFFMAN_SYMBOLS {SYMBOLS}\n"]
+    for array, data in arrays.items():
         listed = ",".join(map(str, data))
-        parts.append(f"static const uint8_t pruned_{part}[] = {{{listed}}};\n")
-    text = "".join(parts)
+        lines.append(f"static const uint8_t {array}[] = {{{listed}}};\n")
+    text = "".join(lines)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
-    return dict.fromkeys(chosen, SYMBOLS) | {"pruned": len(found)}
+    return symbols
 
 
 def laplace(entropy: float) -> Int8Array:

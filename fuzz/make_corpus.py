@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hardtack_runtime import huffman
+from hardtack_runtime import gap_huff, huffman
 from hardtack_runtime.packing import Coding
 from tests.golden.make import (
+    GAPS,
     every_op_program,
+    gaps_bundle,
     golden_bundle,
     manifest_for,
     packed_bundle,
@@ -31,6 +33,7 @@ def bundles() -> dict[str, bytes]:
     return {
         "every_op": golden_bundle(),
         "smallest": golden_bundle(smallest=True),
+        "between_zeros": gaps_bundle(GAPS["between_zeros"]),
         "split": split_bundle(),
         "wide": wide_bundle(),
         "xnor": xnor_bundle(),
@@ -55,15 +58,13 @@ def streams() -> dict[str, bytes]:
         head = struct.pack("<BH", 0, count - 1)
         dense = huffman.encode_dense(codes, table)
         made[f"dense_{count}"] = head + _counted(table.encode()) + _counted(b"") + dense
-        sparse = np.where(rng.random(count) < 0.2, codes, 0).astype(np.int8)
-        sparse[0] = 1
-        gaps, values = huffman.split_gaps(sparse)
-        symbols = huffman.gap_symbols(gaps)[0]
-        gap_table = huffman.build_table(np.bincount(symbols, minlength=256))
-        table = huffman.build_table(np.bincount(values, minlength=256))
-        stored = huffman.encode_gap(sparse, gap_table, table)
-        tables = _counted(table.encode()) + _counted(gap_table.encode())
-        made[f"gap_{count}"] = struct.pack("<BH", 1, count - 1) + tables + stored
+        for name, kept in (("gap", 0.2), ("gap_between_zeros", 0.9)):
+            sparse = np.where(rng.random(count) < kept, codes, 0).astype(np.int8)
+            sparse[0] = 1
+            gap_table, table = gap_huff.build_tables(sparse)
+            stored = gap_huff.encode(sparse, gap_table, table)
+            tables = _counted(table.encode()) + _counted(gap_table.encode())
+            made[f"{name}_{count}"] = struct.pack("<BH", 1, count - 1) + tables + stored
     return made
 
 

@@ -24,7 +24,7 @@ from tests.digit_bundles import KEY, lenet, make_bundle
 from tests.firmware.build import firmware, settings_for
 from tests.firmware.host import Host, RefusedError, u32
 from tests.firmware.qemu import BOARDS, STM32F4, Machine
-from tests.golden.make import ctx_bundle
+from tests.golden.make import GAPS, ctx_bundle, gaps_bundle
 
 HERE = Path(__file__).parent
 RUNS = int(os.environ.get("HARDTACK_RUNS", "100"))
@@ -151,10 +151,19 @@ def keyword_spotting() -> bytes:
     return pack_model(convert(data_path("mlperf_tiny/kws_ref_model.tflite")), KEY)
 
 
+def gaps_between_zeros() -> bytes:
+    return gaps_bundle(GAPS["between_zeros"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", Way)
 @pytest.mark.parametrize(
-    ("make", "coding"), [(keyword_spotting, Coding.DENSE_HUFF), (lenet, Coding.GAP_HUFF)]
+    ("make", "coding"),
+    [
+        (keyword_spotting, Coding.DENSE_HUFF),
+        (lenet, Coding.GAP_HUFF),
+        (gaps_between_zeros, Coding.GAP_HUFF),
+    ],
 )
 def test_weights_are_unpacked_where_there_is_room(
     make: Callable[[], bytes], coding: Coding, way: Way, tmp_path: Path

@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 KEY = SigningKey.from_seed(bytes(range(32)))
 """A published key: it signs test files and nothing else."""
 Q30 = 1 << 30
+GAPS = {"four_streams": 0.2, "between_zeros": 0.65}
+"""Bundles of gap-huff, and the share of weights each keeps."""
 
 
 class Builder:
@@ -232,14 +234,18 @@ def ctx_bundle() -> bytes:
     return pack(program, manifest_for(program), key=KEY, smallest=True)
 
 
-def four_streams_bundle() -> bytes:
-    """Return the bundle of a layer of so many non-zeros that gap-huff has four streams."""
+def gaps_bundle(kept: float) -> bytes:
+    """Return the bundle of a layer, coded by gap-huff, of so many values that it has four streams.
+
+    Args:
+        kept: The share of weights that are not made zeros.
+    """
     from hardtack_runtime.golden import record
     from hardtack_runtime.interpreter import Interpreter
 
     b = Builder(11)
     x, y, z = b.place(1, 1, 1, 250), b.place(1, 1, 1, 100), b.place(1, 1, 1, 10)
-    weights = b.weights(100, 250, kept=0.2)
+    weights = b.weights(100, 250, kept=kept)
     b.ops.append(p.FullyConnected(x, weights, *b.requantise(100), y, 0, -128, 127))
     b.ops.append(p.FullyConnected(y, b.weights(10, 100), *b.requantise(10), z, 0, -128, 127))
     program = b.program(x, z)
@@ -355,7 +361,8 @@ def main() -> None:
     good = golden_bundle()
     (HERE / "good" / "every_op.htb").write_bytes(good)
     (HERE / "good" / "every_op_smallest.htb").write_bytes(golden_bundle(smallest=True))
-    (HERE / "good" / "four_streams.htb").write_bytes(four_streams_bundle())
+    for name, kept in GAPS.items():
+        (HERE / "good" / f"{name}.htb").write_bytes(gaps_bundle(kept))
     sparse = golden_bundle(coding=Coding.SPARSE)
     (HERE / "good" / "every_op_sparse.htb").write_bytes(sparse)
     (HERE / "good" / "every_op_packed.htb").write_bytes(packed_bundle())

@@ -15,7 +15,7 @@ from hardtack_runtime.huffman import STREAMS_FROM
 from hardtack_runtime.interpreter import Interpreter
 from hardtack_runtime.packing import Coding
 from hardtack_runtime.signing import Keyring
-from tests.golden.make import KEY, bad_bundles, four_streams_bundle, golden_bundle
+from tests.golden.make import GAPS, KEY, bad_bundles, gaps_bundle, golden_bundle
 
 HERE = Path(__file__).parent
 KEYS = Keyring([KEY.verify_key])
@@ -26,13 +26,16 @@ def test_the_good_bundle_is_made_again_byte_by_byte() -> None:
     assert golden_bundle() == (HERE / "good" / "every_op.htb").read_bytes()
 
 
-def test_four_streams_of_gaps_are_made_again_byte_by_byte() -> None:
-    made = four_streams_bundle()
-    assert made == (HERE / "good" / "four_streams.htb").read_bytes()
+@pytest.mark.parametrize("name", GAPS)
+def test_four_streams_of_gaps_are_made_again_byte_by_byte(name: str) -> None:
+    made = gaps_bundle(GAPS[name])
+    assert made == (HERE / "good" / f"{name}.htb").read_bytes()
     content = unpack(made)
-    assert Coding.GAP_HUFF in {stored.coding for stored in content.stored}
-    weights = [t.data for t in content.program.tensors if t.data is not None]
-    assert max(map(np.count_nonzero, weights)) >= STREAMS_FROM
+    constants = [t.data for t in content.program.tensors if t.data is not None]
+    stored = zip(constants, content.stored, strict=True)
+    (weights,) = (one for one, how in stored if how.coding == Coding.GAP_HUFF and one.size == 25000)
+    assert np.count_nonzero(weights) >= STREAMS_FROM
+    assert (2 * np.count_nonzero(weights) > weights.size) == (name == "between_zeros")
 
 
 def test_the_bad_bundles_are_made_again_byte_by_byte() -> None:

@@ -36,74 +36,6 @@ def test_four_streams_round_trip(size: int) -> None:
     assert np.array_equal(huffman.decode_dense(huffman.encode_dense(x, table), size, table), x)
 
 
-@given(codes, st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_gap_round_trip(x: np.ndarray, kept: float, seed: int) -> None:
-    x = np.where(np.random.default_rng(seed).random(x.size) < kept, x, 0).astype(np.int8)
-    if not x.any():
-        return
-    gaps, values = huffman.split_gaps(x)
-    gap_table = huffman.build_table(histogram(huffman.gap_symbols(gaps)[0]))
-    value_table = huffman.build_table(histogram(values))
-    stored = huffman.encode_gap(x, gap_table, value_table)
-    assert np.array_equal(huffman.decode_gap(stored, x.size, gap_table, value_table), x)
-
-
-def gap_tables(x: np.ndarray) -> tuple[huffman.Table, huffman.Table]:
-    gaps, values = huffman.split_gaps(x)
-    return huffman.build_table(histogram(huffman.gap_symbols(gaps)[0])), huffman.build_table(
-        histogram(values)
-    )
-
-
-@pytest.mark.parametrize("nonzeros", [4095, 4096, 4097, 4098, 4099, 9001])
-def test_four_streams_of_gaps_round_trip(nonzeros: int) -> None:
-    rng = np.random.default_rng(nonzeros)
-    x = np.zeros(50_000, np.int8)
-    x[rng.choice(50_000, nonzeros, replace=False)] = rng.integers(1, 100, nonzeros)
-    tables = gap_tables(x)
-    stored = huffman.encode_gap(x, *tables)
-    assert np.array_equal(huffman.decode_gap(stored, x.size, *tables), x)
-
-
-def test_four_streams_cost_24_bytes_and_their_padding() -> None:
-    x = np.ones(4096, np.int8)
-    x[::3] = -1
-    tables = gap_tables(x)
-    whole = huffman.encode_gap(x, *tables)
-    one_less = huffman.encode_gap(np.where(np.arange(4096) < 4095, x, 0).astype(np.int8), *tables)
-    assert len(one_less) == 4 + 4095 * 2 // 8 + 1
-    assert len(whole) == 4 + 24 + 4096 * 2 // 8
-
-
-@pytest.mark.parametrize(
-    ("at", "why"),
-    [
-        pytest.param(4, "does not end|ends early", id="bytes of the first stream"),
-        pytest.param(16, "where the next one begins", id="start of the second stream"),
-        pytest.param(24, "where the next one begins", id="start of the fourth stream"),
-    ],
-)
-@pytest.mark.parametrize("change", [-1, 1])
-def test_streams_must_meet(at: int, why: str, change: int) -> None:
-    x = np.zeros(30_000, np.int8)
-    x[:20_000:4] = np.random.default_rng(0).integers(1, 9, 5000)
-    tables = gap_tables(x)
-    stored = bytearray(huffman.encode_gap(x, *tables))
-    stored[at : at + 4] = (int.from_bytes(stored[at : at + 4], "little") + change).to_bytes(
-        4, "little"
-    )
-    with pytest.raises(BundleError, match=why):
-        huffman.decode_gap(bytes(stored), x.size, *tables)
-
-
-@given(st.integers(0, 2**28 - 1))
-def test_a_gap_is_its_symbol_and_extra_bits(gap: int) -> None:
-    symbol, extra, width = (int(v[0]) for v in huffman.gap_symbols(np.array([gap])))
-    rebuilt = symbol if symbol < 4 else ((2 + symbol % 2) << (symbol // 2 - 1)) | extra
-    assert rebuilt == gap
-    assert width == max(0, symbol // 2 - 1) or symbol < 4
-
-
 def test_code_lengths_are_limited_to_12_and_complete() -> None:
     fibonacci = [1, 1]
     while len(fibonacci) < 40:
@@ -169,14 +101,8 @@ def test_a_damaged_stream_never_decodes_past_its_end(x: np.ndarray, data: st.Dat
 def test_bytes_behind_the_last_code_are_refused(more: bytes) -> None:
     x = np.array([0, 3, 0, -1], np.int8)
     table = dense_table(x)
-    gaps, values = huffman.split_gaps(x)
-    gap_table = huffman.build_table(np.bincount(huffman.gap_symbols(gaps)[0], minlength=256))
-    value_table = huffman.build_table(np.bincount(values, minlength=256))
     with pytest.raises(BundleError, match="does not end"):
         huffman.decode_dense(huffman.encode_dense(x, table) + more, x.size, table)
-    with pytest.raises(BundleError, match="does not end"):
-        stored = huffman.encode_gap(x, gap_table, value_table)
-        huffman.decode_gap(stored + more, x.size, gap_table, value_table)
 
 
 def test_each_tensor_gets_its_smallest_coding() -> None:

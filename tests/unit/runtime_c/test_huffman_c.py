@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hardtack_runtime import huffman
+from hardtack_runtime import gap_huff, huffman
 from hardtack_runtime.errors import BundleError
 from hardtack_runtime.interpreter import huffman_decode_dense, huffman_decode_gap
 from tests.unit.runtime_c.compile import build
@@ -29,11 +29,8 @@ def dense_of(codes: Int8Array) -> tuple[bytes, bytes]:
 
 
 def gap_of(codes: Int8Array) -> tuple[bytes, bytes, bytes]:
-    gaps, values = huffman.split_gaps(codes)
-    symbols = huffman.gap_symbols(gaps)[0]
-    gap_table = huffman.build_table(np.bincount(symbols, minlength=256))
-    table = huffman.build_table(np.bincount(values, minlength=256))
-    return huffman.encode_gap(codes, gap_table, table), gap_table.encode(), table.encode()
+    gap_table, table = gap_huff.build_tables(codes)
+    return gap_huff.encode(codes, gap_table, table), gap_table.encode(), table.encode()
 
 
 def laplace(count: int, scale: float) -> Int8Array:
@@ -89,11 +86,31 @@ def test_a_long_sparse_stream_round_trips(kept: float, scale: float) -> None:
 
 
 @pytest.mark.parametrize("nonzeros", [4095, 4096, 4097, 4098, 4099, 30_001])
-def test_four_streams_of_gaps_round_trip(nonzeros: int) -> None:
-    codes = np.zeros(90_000, np.int8)
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.97, 1])
+def test_four_streams_of_gaps_round_trip(nonzeros: int, kept: float) -> None:
+    codes = np.zeros(round(nonzeros / kept), np.int8)
     rng = np.random.default_rng(nonzeros)
-    codes[rng.choice(90_000, nonzeros, replace=False)] = rng.integers(1, 128, nonzeros)
+    codes[rng.choice(codes.size, nonzeros, replace=False)] = rng.integers(1, 128, nonzeros)
     stored, gap_table, table = gap_of(codes)
+    assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
+
+
+def mostly_values(count: int, kept: float) -> Int8Array:
+    """Return codes of which a share is kept, but none for a while at the beginning and the end."""
+    codes = np.where(np.random.default_rng(count).random(count) < kept, laplace(count, 20) | 1, 0)
+    codes[:50] = codes[-50:] = 0
+    return codes.astype(np.int8)
+
+
+@pytest.mark.parametrize("kept", [0.55, 0.8, 0.98])
+@pytest.mark.parametrize("full", [0, 700, 90_000], ids="{} values in a row".format)
+def test_long_streams_of_mostly_values_round_trip(kept: float, full: int) -> None:
+    codes = mostly_values(120_000, kept)
+    codes[20_000 : 20_000 + full] |= 1
+    stored, gap_table, table = gap_of(codes)
+    if full < 90_000:
+        # where blocks are copied at a time
+        assert int.from_bytes(stored[4:8], "little") > 1024
     assert np.array_equal(huffman_decode_gap(stored, codes.size, gap_table, table), codes)
 
 
@@ -108,7 +125,7 @@ def judged_alike(stored: bytes, count: int, gap_table: bytes, table: bytes) -> b
     """Compare the C decoder with the plain one; return whether they took the bytes."""
     tables = [huffman.read_table(one, 0)[0] for one in (gap_table, table)]
     try:
-        expected = huffman.decode_gap(stored, count, *tables)
+        expected = gap_huff.decode(stored, count, *tables)
     except BundleError:
         with pytest.raises(BundleError):
             huffman_decode_gap(stored, count, gap_table, table)
@@ -133,6 +150,40 @@ def test_long_sparse_streams_are_refused_where_the_plain_reader_refuses_them(
     assert 0 < taken < flips - flips // 20
 
 
+@pytest.mark.parametrize(("kept", "flips"), [(0.6, 200), (0.95, 80)])
+def test_mostly_values_are_refused_where_the_plain_reader_refuses_them(
+    kept: float, flips: int
+) -> None:
+    codes = mostly_values(30_000, kept)
+    stored, gap_table, table = gap_of(codes)
+    rng = np.random.default_rng(5)
+    taken = 0
+    for flip in range(flips):
+        damaged = bytearray(stored)
+        end = 8 + int.from_bytes(stored[4:8], "little") if flip % 2 else len(stored)
+        damaged[rng.integers(end)] ^= 1 << rng.integers(8)
+        taken += judged_alike(bytes(damaged), codes.size, gap_table, table)
+    assert 0 < taken < flips - flips // 20
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 7, 8, 2000])
+@pytest.mark.parametrize("kept", [0.3, 0.9])
+def test_a_stream_that_is_cut_short_is_refused(size: int, kept: float) -> None:
+    codes = mostly_values(30_000, kept)
+    stored, gap_table, table = gap_of(codes)
+    assert not judged_alike(stored[:size], codes.size, gap_table, table)
+
+
+@pytest.mark.parametrize("bit", [0, 7, 14, 21, 31])
+@pytest.mark.parametrize("field", [0, 1])
+def test_a_damaged_head_of_mostly_values_is_refused(field: int, bit: int) -> None:
+    codes = mostly_values(30_000, 0.8)
+    stored, gap_table, table = gap_of(codes)
+    damaged = bytearray(stored)
+    damaged[4 * field + bit // 8] ^= 1 << bit % 8
+    assert not judged_alike(bytes(damaged), codes.size, gap_table, table)
+
+
 @pytest.mark.parametrize("field", range(7))
 def test_a_damaged_head_of_four_streams_is_refused(field: int) -> None:
     codes = sparse(40_000, 0.3, 20)
@@ -145,14 +196,10 @@ def test_a_damaged_head_of_four_streams_is_refused(field: int) -> None:
 
 def test_a_table_that_knows_zero_is_taken_and_a_zero_refused() -> None:
     codes = sparse(40_000, 0.3, 20)
-    gaps, values = huffman.split_gaps(codes)
-    counts = np.bincount(values, minlength=256)
+    gaps, counts = gap_huff.histograms(codes)
     counts[128] = 400
-    tables = (
-        huffman.build_table(np.bincount(huffman.gap_symbols(gaps)[0], minlength=256)),
-        huffman.build_table(counts),
-    )
-    stored = huffman.encode_gap(codes, *tables)
+    tables = huffman.build_table(gaps), huffman.build_table(counts)
+    stored = gap_huff.encode(codes, *tables)
     encoded = [table.encode() for table in tables]
     assert judged_alike(stored, codes.size, *encoded)
     rng = np.random.default_rng(4)
@@ -198,10 +245,13 @@ def small_decoder(
 
 
 @pytest.mark.parametrize("nonzeros", [300, 4096, 9001])
-def test_gaps_are_decoded_without_a_wide_window(nonzeros: int, small_decoder: SmallDecoder) -> None:
-    codes = np.zeros(60_000, np.int8)
+@pytest.mark.parametrize("count", [10_000, 60_000])
+def test_gaps_are_decoded_without_a_wide_window(
+    nonzeros: int, count: int, small_decoder: SmallDecoder
+) -> None:
+    codes = np.zeros(count, np.int8)
     rng = np.random.default_rng(nonzeros)
-    codes[rng.choice(60_000, nonzeros, replace=False)] = laplace(nonzeros, 20) | 1
+    codes[rng.choice(count, nonzeros, replace=False)] = laplace(nonzeros, 20) | 1
     stored, gap_table, table = gap_of(codes)
     decoded = small_decoder.gap(stored, codes.size, gap_table, table)
     assert decoded is not None

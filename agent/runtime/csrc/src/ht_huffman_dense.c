@@ -98,7 +98,8 @@ static size_t safe_rounds(const uint8_t *next, const uint8_t *end, size_t count)
 #define LOOK_UP lut[window >> (32 - HT_LUT_BITS)]
 
 /* Decode in rounds of what 25 bits surely hold: three look-ups of 8 bits and 2 symbols at most, or
- * two codes of any length. Stops before what it cannot decode, or near the end. */
+ * two codes of any length. Stops before what it cannot decode, or near the end; where the look-up
+ * is a smaller one, at once. */
 HT_MULTIARCH
 static void decode_alone(const ht_decoder *decoder, stream *s) {
     const ht_lut_entry *lut = decoder->lut;
@@ -107,7 +108,7 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
     int8_t *out = s->out;
     const int8_t *end = out + s->count;
     unsigned used = s->offset; /* bits of *next; what stands above the lowest byte is noise */
-    size_t rounds = safe_rounds(next, s->end, s->count);
+    size_t rounds = decoder->lut_bits == HT_LUT_BITS ? safe_rounds(next, s->end, s->count) : 0;
     while (rounds > 0) {
         uint32_t window = load32_be(next) << used;
         uint32_t entry = LOOK_UP;

@@ -1,14 +1,11 @@
-/* gap-huff: the zeros before each value, and the value (SPEC section 1.7). */
-#include "ht_bit_reader.h"
+/* gap-huff: values, and the gaps between them, or between zeros (SPEC section 1.7). */
+#include "ht_gap.h"
 #include "ht_load.h"
 
-#define MAX_GAP_SYMBOL 55 /* gaps below 2^28, as tensors are */
-
-/* Read one gap: the number of zeros before the next value. */
-static ht_status next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t *gap) {
+ht_status ht_next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t *gap) {
     const unsigned entry = ht_next_symbol(reader, gaps);
     const unsigned symbol = entry >> 8;
-    if (entry == 0 || symbol > MAX_GAP_SYMBOL) {
+    if (entry == 0 || symbol > HT_MAX_GAP_SYMBOL) {
         return HT_ERR_CODE_STREAM;
     }
     if (symbol < 4) {
@@ -30,250 +27,46 @@ static ht_status next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t 
     return HT_OK;
 }
 
-#define STREAMS 4
-
-/* How far a stream is decoded. */
-typedef struct stream {
-    const uint8_t *next; /* byte that holds the next bit */
-    const uint8_t *end;
-    unsigned offset; /* bits of *next already used, 0..7 */
-    uint32_t left;   /* non-zero elements still to decode */
-    size_t at;       /* the element behind the last one */
-} stream;
-
-/* Finish a stream, value by value. */
-HT_MULTIARCH
-static ht_status finish_stream(const ht_decoder *values, const ht_decoder *gaps, stream *s,
-                               int8_t *out, size_t count) {
-    ht_bit_reader reader = ht_open_stream(s->next, (size_t)(s->end - s->next), s->offset);
-    size_t at = s->at;
-    for (uint32_t left = s->left; left > 0; left--) {
-        size_t gap = 0;
-        if (next_gap(&reader, gaps, &gap) != HT_OK || at >= count || gap >= count - at) {
-            return HT_ERR_CODE_STREAM;
-        }
-        const unsigned entry = ht_next_symbol(&reader, values);
-        const int8_t value = (int8_t)(uint8_t)(entry >> 8);
-        if (entry == 0 || value == 0) {
-            return HT_ERR_CODE_STREAM;
-        }
-        at += gap;
-        out[at++] = value;
-    }
-    s->at = at;
-    return at <= count ? ht_close_stream(&reader) : HT_ERR_CODE_STREAM;
-}
-
 #if defined(HT_WIDE_WINDOW)
 
-#define HT_AHEAD_FROM 1024 /* bytes; below, the tables take longer than they save */
-#define INDEX(window) ((window) >> (64 - HT_LUT_BITS))
-
-/* Tables in which every look-up finds something: what could be refused is found out here, once. */
-typedef struct ahead_tables {
-    const ht_lut_entry *values;
-    ht_lut_entry gaps[1u << HT_LUT_BITS]; /* symbol << 8 | bits of the code and the extra ones */
-    uint32_t bias[MAX_GAP_SYMBOL + 1];    /* those bits + bias = gap + 1, modulo 2^32 */
-} ahead_tables;
-
-static int has_no_zeros(const ht_decoder *values) {
-    ht_lut_entry least = UINT16_MAX;
-    for (unsigned i = 0; i < 1u << HT_LUT_BITS; i++) {
-        least = values->lut[i] < least ? values->lut[i] : least;
-    }
-    return least >= 256; /* nor is there an entry without a code */
-}
-
-/* Returns 0 for tables that need a closer look at every symbol: no encoder writes them, but for
- * codes of one symbol. */
-static int make_tables(const ht_decoder *values, const ht_decoder *gaps, ahead_tables *tables) {
-    const unsigned bits = HT_LUT_BITS;
-    if (values->lut_bits != bits || gaps->lut_bits != bits || !has_no_zeros(values)) {
+int ht_look_ahead(const ht_decoder *gaps, ht_gap_table *table) {
+    const unsigned bits = gaps->lut_bits;
+    if (bits != HT_LUT_BITS) {
         return 0;
     }
-    tables->values = values->lut;
     for (unsigned i = 0; i < 1u << bits;) {
         const unsigned length = gaps->lut[i] & 255u;
         const unsigned symbol = gaps->lut[i] >> 8;
-        if (length == 0 || symbol > MAX_GAP_SYMBOL) {
+        if (length == 0 || symbol > HT_MAX_GAP_SYMBOL) {
             return 0;
         }
         const unsigned extra = symbol < 4 ? 0 : symbol / 2 - 1;
         const uint32_t top = symbol < 4 ? symbol : 2 + symbol % 2;
         const unsigned span = 1u << (bits - length);
-        tables->bias[symbol] = ((top - (i >> (bits - length))) << extra) + 1;
+        table->bias[symbol] = ((top - (i >> (bits - length))) << extra) + 1;
         for (unsigned k = 0; k < span; k++) {
-            tables->gaps[i + k] = (ht_lut_entry)(gaps->lut[i] + extra);
+            table->codes[i + k] = (ht_lut_entry)(gaps->lut[i] + extra);
         }
         i += span;
     }
     return 1;
 }
 
-/* Values that a stream surely has, and whose loads stay inside: each takes 50 bits at most, a load
- * reaches 8 bytes beyond, or 16. */
-static uint32_t safe_values(const stream *s) {
-    const size_t bytes = (size_t)(s->end - s->next);
-    const size_t by_bytes = bytes < 24 ? 0 : (bytes - 17) / 7;
-    return by_bytes < s->left ? (uint32_t)by_bytes : s->left;
-}
-
-/* An element behind the end is written to the last one: that it was is seen when all are done. */
-HT_INLINE void put(int8_t *out, size_t last, size_t at, unsigned value) {
-    out[at <= last ? at : last] = (int8_t)(uint8_t)(value >> 8);
-}
-
-/* The chain from value to value waits for two loads: reloads are those of ht_huffman_dense.c. */
-HT_MULTIARCH
-static void decode_one(const ahead_tables *t, stream *s, int8_t *out, size_t count) {
-    for (uint32_t rounds = safe_values(s); rounds > 0; rounds = safe_values(s)) {
-        const uint8_t *next = s->next + 8;
-        uint64_t window = ht_load64_be(s->next) << s->offset;
-        unsigned held = 64 - s->offset;
-        size_t at = s->at;
-        for (uint32_t round = 0; round < rounds; round++) {
-            const unsigned code = t->gaps[INDEX(window)];
-            const uint64_t ahead = window << (code & 63);
-            const unsigned value = t->values[INDEX(ahead)];
-            const uint32_t step = (uint32_t)(window >> (-code & 63)) + t->bias[code >> 8];
-            at += step;
-            put(out, count - 1, at - 1, value);
-            window = ahead << (value & 63);
-            held = held - code - value; /* the symbols change bits above the 6 that count */
-            window |= ht_load64_be(next) >> (held & 63);
-            next += (63 - (held & 63)) >> 3;
-            held = (held & 63) | 56;
-        }
-        s->next = next - (held + 7) / 8;
-        s->offset = (8 - held % 8) % 8;
-        s->left -= rounds;
-        s->at = at;
-    }
-}
-
-/* A window is loaded anew for every value, so that a stream is two registers: the bit `pos` it is
- * at, and `at`. The four chains are independent, so the processor overlaps them. */
-#define TAKE(n)                                                                                    \
-    do {                                                                                           \
-        const uint64_t window = ht_load64_be(in + (pos##n >> 3)) << (pos##n & 7);                  \
-        const unsigned code = t->gaps[INDEX(window)];                                              \
-        const unsigned value = t->values[INDEX(window << (code & 63))];                            \
-        at##n += (uint32_t)(window >> (-code & 63)) + t->bias[code >> 8];                          \
-        put(out, last, at##n - 1, value);                                                          \
-        pos##n += (uint8_t)code;                                                                   \
-        pos##n += (uint8_t)value;                                                                  \
-    } while (0)
-#define OPEN(n)                                                                                    \
-    size_t pos##n = (size_t)(streams[n].next - in) * 8 + streams[n].offset;                        \
-    size_t at##n = streams[n].at
-#define CLOSE(n)                                                                                   \
-    streams[n].next = in + (pos##n >> 3);                                                          \
-    streams[n].offset = pos##n & 7;                                                                \
-    streams[n].left -= rounds;                                                                     \
-    streams[n].at = at##n
-
-HT_MULTIARCH
-static void decode_rounds(const ahead_tables *t, stream *streams, uint32_t rounds, int8_t *out,
-                          size_t last) {
-    const uint8_t *in = streams[0].next;
-    OPEN(0);
-    OPEN(1);
-    OPEN(2);
-    OPEN(3);
-    for (uint32_t round = 0; round < rounds; round++) {
-        TAKE(0);
-        TAKE(1);
-        TAKE(2);
-        TAKE(3);
-    }
-    CLOSE(0);
-    CLOSE(1);
-    CLOSE(2);
-    CLOSE(3);
-}
-
-static uint32_t safe_rounds(const stream *streams) {
-    uint32_t rounds = UINT32_MAX;
-    for (int s = 0; s < STREAMS; s++) {
-        const uint32_t own = safe_values(&streams[s]);
-        rounds = own < rounds ? own : rounds;
-    }
-    return rounds;
-}
-
-/* Decode nearly all of each stream. */
-static void decode_ahead(const ht_decoder *values, const ht_decoder *gaps, stream *streams,
-                         unsigned used, int8_t *out, size_t count) {
-    ahead_tables tables;
-    if (!make_tables(values, gaps, &tables)) {
-        return;
-    }
-    if (used == 1) {
-        decode_one(&tables, streams, out, count);
-        return;
-    }
-    for (uint32_t n = safe_rounds(streams); n > 0; n = safe_rounds(streams)) {
-        decode_rounds(&tables, streams, n, out, count - 1);
-    }
-}
-
 #endif
-
-/* Open one stream, or four; returns how many, or 0 when they do not lie in the `size` bytes.
- *
- * starts  the element at which each stream begins, and `count` at the end */
-static unsigned open_streams(const uint8_t *in, size_t size, size_t count, stream *streams,
-                             size_t *starts) {
-    const uint32_t nonzeros = size < 4 ? 0 : load32_le(in);
-    const unsigned used = nonzeros < HT_FOUR_STREAMS_FROM ? 1 : STREAMS;
-    const size_t head = used == 1 ? 4 : 4 + 8 * (STREAMS - 1);
-    if (size < head || nonzeros > count) {
-        return 0;
-    }
-    const uint32_t share = (nonzeros + used - 1) / used;
-    const uint8_t *next = in + head;
-    size_t bytes_left = size - head;
-    for (unsigned s = 0; s < used; s++) {
-        const int is_last = s == used - 1;
-        const size_t bytes = is_last ? bytes_left : load32_le(in + 4 + 4 * s);
-        starts[s] = s == 0 ? 0 : load32_le(in + 4 + 4 * (STREAMS - 2 + s));
-        if (bytes > bytes_left || starts[s] > count) {
-            return 0;
-        }
-        const stream one = {next, next + bytes, 0, is_last ? nonzeros - share * s : share,
-                            starts[s]};
-        streams[s] = one;
-        next += bytes;
-        bytes_left -= bytes;
-    }
-    return used;
-}
 
 ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps, const uint8_t *in,
                                 size_t size, int8_t *out, size_t count) {
     if (values == NULL || gaps == NULL || in == NULL || out == NULL) {
         return HT_ERR_ARGUMENT;
     }
-    stream streams[STREAMS];
-    size_t starts[STREAMS];
-    const unsigned used = open_streams(in, size, count, streams, starts);
-    if (used == 0) {
+    const uint32_t nonzeros = size < 4 ? UINT32_MAX : load32_le(in);
+    if (nonzeros > count) {
         return HT_ERR_CODE_STREAM;
     }
-    memset(out, 0, count);
-#if defined(HT_WIDE_WINDOW)
-    if (size >= HT_AHEAD_FROM && count > 0) {
-        decode_ahead(values, gaps, streams, used, out, count);
+    in += 4;
+    size -= 4;
+    if (nonzeros <= count / 2) {
+        return ht_decode_between_values(values, gaps, nonzeros, in, size, out, count);
     }
-#endif
-    for (unsigned s = 0; s < used; s++) {
-        const ht_status status = finish_stream(values, gaps, &streams[s], out, count);
-        if (status != HT_OK) {
-            return status;
-        }
-        if (s + 1 < used && streams[s].at != starts[s + 1]) {
-            return HT_ERR_CODE_STREAM; /* it wrote where the next one writes, or left a hole */
-        }
-    }
-    return HT_OK;
+    return ht_decode_between_zeros(values, gaps, nonzeros, in, size, out, count);
 }

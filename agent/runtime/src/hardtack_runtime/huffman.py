@@ -1,4 +1,4 @@
-"""Canonical, length-limited Huffman codes, dense-huff and gap-huff (SPEC sections 1.6, 1.7).
+"""Canonical, length-limited Huffman codes, and dense-huff (SPEC sections 1.6, 1.7).
 
 This is the plain reader and writer; the device decodes with `csrc/src/ht_huffman*.c`.
 """
@@ -16,11 +16,11 @@ from hardtack_runtime.errors import BundleError
 
 MAX_LENGTH = 12
 STREAMS_FROM = 4096
-"""From so many elements on (gap-huff: non-zero ones), four streams are decoded side by side."""
+"""From so many elements on, four streams are decoded side by side."""
 
 Int8Array = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]
-_Windows = tuple[IntArray, IntArray]
+Windows = tuple[IntArray, IntArray]
 _CHAIN = 64
 """Symbols per step of the vectorised decoder's walk."""
 
@@ -115,7 +115,7 @@ def read_table(section: bytes, at: int) -> tuple[Table, int]:
     return Table(lengths), end
 
 
-def _pack_bits(values: IntArray, widths: IntArray) -> bytes:
+def pack_bits(values: IntArray, widths: IntArray) -> bytes:
     """Write each value in so many bits, most significant first, padded to a byte."""
     ends = np.cumsum(widths)
     total = int(ends[-1]) if len(ends) else 0
@@ -129,11 +129,8 @@ def encode_dense(codes: Int8Array, table: Table) -> bytes:
     symbols = codes.reshape(-1).astype(np.int64) + 128
     words, widths = table.codes[symbols], table.lengths.astype(np.int64)[symbols]
     if len(symbols) < STREAMS_FROM:
-        return _pack_bits(words, widths)
-    quarter = -(-len(symbols) // 4)
-    cuts = [slice(i * quarter, (i + 1) * quarter) for i in range(4)]
-    streams = [_pack_bits(words[cut], widths[cut]) for cut in cuts]
-    return struct.pack("<3I", *(len(stream) for stream in streams[:3])) + b"".join(streams)
+        return pack_bits(words, widths)
+    return join_streams([pack_bits(words[cut], widths[cut]) for cut in shares(len(symbols))])
 
 
 def decode_dense(stored: bytes, count: int, table: Table) -> Int8Array:
@@ -145,21 +142,39 @@ def decode_dense(stored: bytes, count: int, table: Table) -> Int8Array:
     """
     if count < STREAMS_FROM:
         return _decode_stream(stored, count, table)
-    if len(stored) < 12:
-        raise BundleError("HT212", "DATA", "a dense-huff tensor is cut short")
-    sizes = struct.unpack_from("<3I", stored)
-    quarter = -(-count // 4)
-    parts, at = [], 12
-    for index in range(4):
-        end = at + sizes[index] if index < 3 else len(stored)
-        if end > len(stored) or end < at:
-            raise BundleError("HT212", "DATA", "a stream ends outside its tensor")
-        parts.append(_decode_stream(stored[at:end], min(quarter, count - index * quarter), table))
-        at = end
-    return np.concatenate(parts)
+    streams = zip(split_streams(stored, 12), shares(count), strict=True)
+    return np.concatenate(
+        [_decode_stream(stream, share.stop - share.start, table) for stream, share in streams]
+    )
 
 
-def _window_table(table: Table) -> _Windows:
+def shares(count: int) -> list[slice]:
+    """Return which of so many things each of four streams holds: equal shares, in order."""
+    share = -(-count // 4)
+    return [slice(i * share, min((i + 1) * share, count)) for i in range(4)]
+
+
+def join_streams(streams: list[bytes], between: bytes = b"") -> bytes:
+    """Write the lengths of all streams but the last, what stands between, and the streams."""
+    lengths = struct.pack("<3I", *(len(stream) for stream in streams[:3]))
+    return lengths + between + b"".join(streams)
+
+
+def split_streams(stored: bytes, head: int) -> list[bytes]:
+    """Find the four streams behind so many bytes that begin with the lengths of three.
+
+    Raises:
+        BundleError: HT212, they do not lie in the stored bytes.
+    """
+    if len(stored) < head:
+        raise BundleError("HT212", "DATA", "a tensor is cut short")
+    ends = np.cumsum((head, *struct.unpack_from("<3I", stored)))
+    if ends[-1] > len(stored):
+        raise BundleError("HT212", "DATA", "a stream ends outside its tensor")
+    return [stored[a:b] for a, b in zip(ends, (*ends[1:], len(stored)), strict=True)]
+
+
+def window_table(table: Table) -> Windows:
     """Return symbol and length for every 12-bit window; length 13 where no code fits."""
     symbols, lengths = np.zeros(1 << MAX_LENGTH, np.int64), np.full(1 << MAX_LENGTH, 13, np.int64)
     codes = table.codes
@@ -171,7 +186,7 @@ def _window_table(table: Table) -> _Windows:
     return symbols, lengths
 
 
-def _windows(stream: bytes) -> IntArray:
+def windows_of(stream: bytes) -> IntArray:
     """Return the 12 bits that begin at every bit of the stream, zeros after its end."""
     padded = np.frombuffer(stream + bytes(4), np.uint8).astype(np.int64)
     wide = padded[:-3] << 16 | padded[1:-2] << 8 | padded[2:-1]
@@ -183,8 +198,8 @@ def _decode_stream(stream: bytes, count: int, table: Table) -> Int8Array:
     """Decode by pointer jumping: every bit position knows where the next code would begin."""
     if count > 8 * len(stream):  # a code has a bit at least: refuse before memory is taken
         raise BundleError("HT212", "DATA", "a code stream ends early")
-    symbols, lengths = _window_table(table)
-    windows = _windows(stream)
+    symbols, lengths = window_table(table)
+    windows = windows_of(stream)
     limit = len(windows) - 1
     follow = np.minimum(np.arange(len(windows)) + lengths[windows], limit)
     jumps = [follow]
@@ -203,142 +218,12 @@ def _decode_stream(stream: bytes, count: int, table: Table) -> Int8Array:
     end = int(positions[-1] + lengths[used[-1]])
     if (lengths[used] > MAX_LENGTH).any():
         raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
-    _require_end(stream, end)
+    require_end(stream, end)
     return (symbols[used] - 128).astype(np.int8)
 
 
-def _require_end(stream: bytes, end: int) -> None:
+def require_end(stream: bytes, end: int) -> None:
     """Check that only the zero bits that complete the last byte follow bit `end`."""
     left = 8 * len(stream) - end
     if not 0 <= left < 8 or (left and stream[-1] & ((1 << left) - 1)):
         raise BundleError("HT212", "DATA", "a code stream does not end with its last code")
-
-
-def gap_symbols(gaps: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Split gaps into symbol, extra bits and their number (SPEC section 1.7)."""
-    safe = np.maximum(gaps, 4)
-    exponent = np.floor(np.log2(safe)).astype(np.int64) - 1
-    small = gaps < 4
-    symbol = np.where(small, gaps, 2 * (exponent + 1) + (safe >> exponent & 1))
-    width = np.where(small, 0, exponent)
-    return symbol, np.where(small, 0, safe & ((1 << exponent) - 1)), width
-
-
-def split_gaps(codes: Int8Array) -> tuple[IntArray, IntArray]:
-    """Return the zeros before each non-zero element, and the value symbols (code + 128)."""
-    flat = codes.reshape(-1)
-    places = np.flatnonzero(flat)
-    gaps = np.diff(places, prepend=-1) - 1
-    return gaps.astype(np.int64), flat[places].astype(np.int64) + 128
-
-
-def encode_gap(codes: Int8Array, gap_table: Table, value_table: Table) -> bytes:
-    """Write gap, extra bits and value per non-zero element (SPEC section 1.7, gap-huff)."""
-    gaps, values = split_gaps(codes)
-    symbol, extra, width = gap_symbols(gaps)
-    gap_lengths = gap_table.lengths.astype(np.int64)
-    value_lengths = value_table.lengths.astype(np.int64)
-    words = np.stack([gap_table.codes[symbol], extra, value_table.codes[values]], axis=1)
-    widths = np.stack([gap_lengths[symbol], width, value_lengths[values]], axis=1)
-    head = struct.pack("<I", len(values))
-    if len(values) < STREAMS_FROM:
-        return head + _pack_bits(words.reshape(-1), widths.reshape(-1))
-    cuts = [slice(at, at + -(-len(values) // 4)) for at in _shares(len(values))]
-    streams = [_pack_bits(words[cut].reshape(-1), widths[cut].reshape(-1)) for cut in cuts]
-    places = np.cumsum(gaps + 1)
-    starts = (int(places[cut.start - 1]) for cut in cuts[1:])
-    head += struct.pack("<6I", *(len(stream) for stream in streams[:3]), *starts)
-    return head + b"".join(streams)
-
-
-def _shares(count: int) -> list[int]:
-    """Return where each of four streams begins, counted in what they share out."""
-    return [i * -(-count // 4) for i in range(4)]
-
-
-def decode_gap(stored: bytes, count: int, gap_table: Table, value_table: Table) -> Int8Array:
-    """Read `count` elements; the inverse of `encode_gap`.
-
-    Raises:
-        BundleError: HT212, the streams are not exactly as long as their codes, an element is
-            zero or lies behind the tensor's end, or a stream ends elsewhere than the next begins.
-    """
-    if len(stored) < 4:
-        raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
-    (nonzeros,) = struct.unpack_from("<I", stored)
-    tables = _window_table(gap_table), _window_table(value_table)
-    out = np.zeros(count, np.int8)
-    if nonzeros < STREAMS_FROM:
-        _decode_gaps(stored[4:], nonzeros, 0, out, tables)
-        return out
-    if len(stored) < 28 or nonzeros > count:
-        raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
-    fields = struct.unpack_from("<6I", stored, 4)
-    at, begins = 28, [*_shares(nonzeros), nonzeros]
-    for index, start in enumerate((0, *fields[3:])):
-        end = at + fields[index] if index < 3 else len(stored)
-        if end > len(stored) or start > count:
-            raise BundleError("HT212", "DATA", "a stream begins or ends outside its tensor")
-        here = begins[index + 1] - begins[index]
-        last = _decode_gaps(stored[at:end], here, start, out, tables)
-        if index < 3 and last != fields[3 + index]:
-            raise BundleError("HT212", "DATA", "a stream does not end where the next one begins")
-        at = end
-    return out
-
-
-def _decode_gaps(
-    stream: bytes, nonzeros: int, start: int, out: Int8Array, tables: tuple[_Windows, _Windows]
-) -> int:
-    """Write the values of one stream from element `start` on; return the one behind the last."""
-    reader, at = _BitReader(stream), start - 1
-    for _ in range(nonzeros):
-        symbol = reader.symbol(tables[0])
-        if symbol < 4:
-            gap = symbol
-        else:
-            exponent = symbol // 2 - 1
-            gap = (2 + symbol % 2 << exponent) | reader.bits(exponent)
-        at += gap + 1
-        value = reader.symbol(tables[1]) - 128
-        if at >= len(out) or value == 0:
-            raise BundleError("HT212", "DATA", "a gap-huff element is zero or outside its tensor")
-        out[at] = value
-    reader.close()
-    return at + 1
-
-
-class _BitReader:
-    """Bits of a stream, most significant first; refuses to read behind the end."""
-
-    def __init__(self, stream: bytes) -> None:
-        self._stream = stream
-        self._windows = _windows(stream).tolist()
-        self._at = 0
-        self._end = 8 * len(stream)
-
-    def _advance(self, width: int) -> None:
-        self._at += width
-        if self._at > self._end:
-            raise BundleError("HT212", "DATA", "a code stream ends early")
-
-    def bits(self, width: int) -> int:
-        value = 0
-        while width > 0:
-            take = min(width, MAX_LENGTH)
-            window = self._windows[self._at]
-            self._advance(take)
-            value = value << take | window >> (MAX_LENGTH - take)
-            width -= take
-        return value
-
-    def symbol(self, codes: _Windows) -> int:
-        window = self._windows[self._at]
-        length = int(codes[1][window])
-        if length > MAX_LENGTH:
-            raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
-        self._advance(length)
-        return int(codes[0][window])
-
-    def close(self) -> None:
-        _require_end(self._stream, self._at)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import codebook, context, huffman, masking, sparse
+from hardtack_runtime import codebook, context, gap_huff, huffman, masking, sparse
 from hardtack_runtime.huffman import IntArray, Table
 
 Constant = npt.NDArray[Any]
@@ -170,26 +170,24 @@ class _Streams:
                 self.dense = live
             else:
                 self.mask = None
-        gaps, values = huffman.split_gaps(constant)
-        symbols, _, _ = huffman.gap_symbols(gaps)
-        sparse = 0 < len(values) * 4 < constant.size * 3
-        self.gaps = np.bincount(symbols, minlength=256) if sparse else empty
-        self.values = np.bincount(values, minlength=256) if sparse else empty
+        # with fewer zeros dense-huff takes as few bytes, and decodes faster
+        sparse = 0 < np.count_nonzero(constant) * 4 < constant.size * 3
+        self.gaps, self.values = gap_huff.histograms(constant) if sparse else (empty, empty)
         self.tables: dict[str, int] = {}
 
     def options(self, constant: Constant, tables: list[Table], smallest: bool) -> list[_Option]:
         """Encode the tensor every way there is a table for."""
         found = [_Option(Coding.RAW, constant.tobytes())]
-        dense, gaps, values = (self.tables.get(kind) for kind in ("dense", "gaps", "values"))
+        dense, gap, value = (self.tables.get(kind) for kind in ("dense", "gaps", "values"))
         if dense is not None and self.mask is None:
             data = huffman.encode_dense(constant, tables[dense])
             found.append(_Option(Coding.DENSE_HUFF, data, (dense,)))
         if dense is not None and self.mask is not None:
             live = huffman.encode_dense(masking.compact(constant, self.mask), tables[dense])
             found.append(_Option(Coding.MASKED_HUFF, self.mask.encode() + live, (dense,)))
-        if gaps is not None and values is not None:
-            data = huffman.encode_gap(constant, tables[gaps], tables[values])
-            found.append(_Option(Coding.GAP_HUFF, data, (values, gaps)))
+        if gap is not None and value is not None:
+            data = gap_huff.encode(constant, tables[gap], tables[value])
+            found.append(_Option(Coding.GAP_HUFF, data, (value, gap)))
         if smallest and (stream := context.encode(constant)) is not None:
             found.append(_Option(Coding.CTX, stream))
         return found
@@ -277,7 +275,22 @@ def entropy_bytes(constant: Constant) -> float:
 def _share(
     histograms: list[IntArray], kind: str, owners: list[_Streams], tables: list[Table]
 ) -> None:
-    """Give each stream of a kind its table, shared where that saves bytes."""
+    """Give each stream of a kind its table."""
+    for table, members in share_tables(histograms):
+        for member in members:
+            owners[member].tables[kind] = len(tables)
+        tables.append(table)
+
+
+def share_tables(histograms: list[IntArray]) -> list[tuple[Table, list[int]]]:
+    """Return tables for all streams that have symbols, shared where that saves bytes.
+
+    Args:
+        histograms: Of each stream, the count per symbol, int64 [256].
+
+    Returns:
+        Each table, and the indices of the streams it is for.
+    """
     groups = {i: ([i], h, _cost(h)) for i, h in enumerate(histograms) if h.any()}
     gains = {pair: _gain(groups, *pair) for pair in combinations(groups, 2)}
     while gains:
@@ -289,10 +302,7 @@ def _share(
         groups[first] = (one[0] + other[0], histogram, _cost(histogram))
         gains = {pair: gain for pair, gain in gains.items() if not {first, second} & {*pair}}
         gains |= {(first, i): _gain(groups, first, i) for i in groups if i != first}
-    for members, histogram, _ in groups.values():
-        for member in members:
-            owners[member].tables[kind] = len(tables)
-        tables.append(huffman.build_table(histogram))
+    return [(huffman.build_table(counts), members) for members, counts, _ in groups.values()]
 
 
 def _gain(groups: dict[int, tuple[list[int], IntArray, float]], first: int, second: int) -> float:

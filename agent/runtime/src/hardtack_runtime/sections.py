@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardtack_runtime import codebook, context, huffman, masking, sparse
+from hardtack_runtime import codebook, context, gap_huff, huffman, masking, sparse
 from hardtack_runtime.errors import BundleError, UnsupportedOpError
 from hardtack_runtime.packing import Coding, Packed, row_sums, stored_size, unpacked_bytes
 from hardtack_runtime.program import Dims, Program, Tensor
@@ -302,7 +302,7 @@ def _decode_constant(row: _Row, stored: bytes, tables: list[huffman.Table]) -> n
         return _WITHOUT_TABLES[row.coding](stored, row.dims)
     values = tables[row.table]
     if row.coding == Coding.GAP_HUFF:
-        return huffman.decode_gap(stored, row.elements, tables[row.gap_table], values)
+        return gap_huff.decode(stored, row.elements, tables[row.gap_table], values)
     if row.coding == Coding.DENSE_HUFF:
         return huffman.decode_dense(stored, row.elements, values)
     mask, at = masking.read(stored, row.dims)

@@ -13,7 +13,8 @@
 #include "hardtack/ht_status.h"
 
 #define HT_MAX_CODE_LENGTH 12
-#define HT_FOUR_STREAMS_FROM 4096 /* elements (gap-huff: non-zero ones); below, one stream */
+/* Elements (where gaps are between values: values); below, there is one stream. */
+#define HT_FOUR_STREAMS_FROM 4096
 
 #ifndef HT_LUT_BITS
 #if UINTPTR_MAX > 0xFFFFFFFFu
@@ -79,8 +80,8 @@ HT_API size_t ht_decoder_size(void);
 HT_API ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, size_t size,
                                          int8_t *out, size_t count);
 
-/* Decode gap-huff: zero everywhere but at `nonzeros` elements, one stream or four. gaps is built
- * with flip 0. */
+/* Decode gap-huff: values, and gaps between them or between zeros, one stream or four. gaps is
+ * built with flip 0. */
 HT_API ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps,
                                        const uint8_t *in, size_t size, int8_t *out, size_t count);
 
