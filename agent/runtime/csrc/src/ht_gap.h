@@ -6,22 +6,47 @@
 
 #define HT_MAX_GAP_SYMBOL 55 /* gaps below 2^28, as tensors are */
 
+typedef struct ht_gap_tensor {
+    const ht_decoder *values;
+    const ht_decoder *gaps;
+    uint32_t nonzeros; /* at most count */
+    const uint8_t *in; /* what follows `nonzeros` */
+    size_t size;
+    int8_t *out;
+    size_t count;
+} ht_gap_tensor;
+
+/* Decode zeros before each value; for tensors of no more values than zeros. */
+ht_status ht_decode_between_values(const ht_gap_tensor *tensor);
+
+/* Decode values before each zero. */
+ht_status ht_decode_between_zeros(const ht_gap_tensor *tensor);
+
 /* Read one gap: a symbol and its extra bits. */
-ht_status ht_next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t *gap);
-
-/* Gaps are zeros before each value; for tensors of no more values than zeros.
- *
- * in  the stream, or lengths, begins and streams */
-ht_status ht_decode_between_values(const ht_decoder *values, const ht_decoder *gaps,
-                                   uint32_t nonzeros, const uint8_t *in, size_t size, int8_t *out,
-                                   size_t count);
-
-/* Gaps are values before each zero.
- *
- * in  length of the gaps' stream, the stream, dense-huff of the values */
-ht_status ht_decode_between_zeros(const ht_decoder *values, const ht_decoder *gaps,
-                                  uint32_t nonzeros, const uint8_t *in, size_t size, int8_t *out,
-                                  size_t count);
+static inline ht_status ht_next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t *gap) {
+    const unsigned entry = ht_next_symbol(reader, gaps);
+    const unsigned symbol = entry >> 8;
+    if (entry == 0 || symbol > HT_MAX_GAP_SYMBOL) {
+        return HT_ERR_CODE_STREAM;
+    }
+    if (symbol < 4) {
+        *gap = symbol;
+        return HT_OK;
+    }
+    const unsigned extra = symbol / 2 - 1;
+    size_t value = 2 + symbol % 2;
+    for (unsigned left = extra; left > 0;) {
+        const unsigned bits = left < 16 ? left : 16;
+        if ((int)bits > reader->available) {
+            return HT_ERR_CODE_STREAM;
+        }
+        value = value << bits | reader->window >> (32 - bits);
+        ht_skip_bits(reader, bits);
+        left -= bits;
+    }
+    *gap = value;
+    return HT_OK;
+}
 
 #if defined(HT_WIDE_WINDOW)
 

@@ -15,8 +15,11 @@ typedef struct stream {
 
 /* Finish a stream, value by value. */
 HT_MULTIARCH
-static ht_status finish_stream(const ht_decoder *values, const ht_decoder *gaps, stream *s,
-                               int8_t *out, size_t count) {
+static ht_status finish_stream(const ht_gap_tensor *tensor, stream *s) {
+    const ht_decoder *values = tensor->values;
+    const ht_decoder *gaps = tensor->gaps;
+    int8_t *out = tensor->out;
+    const size_t count = tensor->count;
     ht_bit_reader reader = ht_open_stream(s->next, (size_t)(s->end - s->next), s->offset);
     size_t at = s->at;
     for (uint32_t left = s->left; left > 0; left--) {
@@ -147,29 +150,30 @@ static uint32_t safe_rounds(const stream *streams) {
 }
 
 /* Decode nearly all of each stream. */
-static void decode_ahead(const ht_decoder *values, const ht_decoder *gaps, stream *streams,
-                         unsigned used, int8_t *out, size_t count) {
+static void decode_ahead(const ht_gap_tensor *tensor, stream *streams, unsigned used) {
     ahead_tables tables;
-    if (!has_no_zeros(values) || !ht_look_ahead(gaps, &tables.gaps)) {
+    if (!has_no_zeros(tensor->values) || !ht_look_ahead(tensor->gaps, &tables.gaps)) {
         return;
     }
-    tables.values = values->lut;
+    tables.values = tensor->values->lut;
     if (used == 1) {
-        decode_one(&tables, streams, out, count);
+        decode_one(&tables, streams, tensor->out, tensor->count);
         return;
     }
     for (uint32_t n = safe_rounds(streams); n > 0; n = safe_rounds(streams)) {
-        decode_rounds(&tables, streams, n, out, count - 1);
+        decode_rounds(&tables, streams, n, tensor->out, tensor->count - 1);
     }
 }
 
 #endif
 
-/* Open one stream, or four; returns how many, or 0 when they do not lie in the `size` bytes.
+/* Open one stream, or four; returns how many, or 0 when they do not lie in its bytes.
  *
  * starts  the element at which each stream begins, and `count` at the end */
-static unsigned open_streams(const uint8_t *in, size_t size, uint32_t nonzeros, size_t count,
-                             stream *streams, size_t *starts) {
+static unsigned open_streams(const ht_gap_tensor *tensor, stream *streams, size_t *starts) {
+    const uint8_t *in = tensor->in;
+    const size_t size = tensor->size;
+    const uint32_t nonzeros = tensor->nonzeros;
     const unsigned used = nonzeros < HT_FOUR_STREAMS_FROM ? 1 : STREAMS;
     const size_t head = used == 1 ? 0 : 8 * (STREAMS - 1);
     if (size < head) {
@@ -182,7 +186,7 @@ static unsigned open_streams(const uint8_t *in, size_t size, uint32_t nonzeros, 
         const int is_last = s == used - 1;
         const size_t bytes = is_last ? bytes_left : load32_le(in + 4 * s);
         starts[s] = s == 0 ? 0 : load32_le(in + 4 * (STREAMS - 2 + s));
-        if (bytes > bytes_left || starts[s] > count) {
+        if (bytes > bytes_left || starts[s] > tensor->count) {
             return 0;
         }
         const stream one = {next, next + bytes, 0, is_last ? nonzeros - share * s : share,
@@ -194,23 +198,21 @@ static unsigned open_streams(const uint8_t *in, size_t size, uint32_t nonzeros, 
     return used;
 }
 
-ht_status ht_decode_between_values(const ht_decoder *values, const ht_decoder *gaps,
-                                   uint32_t nonzeros, const uint8_t *in, size_t size, int8_t *out,
-                                   size_t count) {
+ht_status ht_decode_between_values(const ht_gap_tensor *tensor) {
     stream streams[STREAMS];
     size_t starts[STREAMS];
-    const unsigned used = open_streams(in, size, nonzeros, count, streams, starts);
+    const unsigned used = open_streams(tensor, streams, starts);
     if (used == 0) {
         return HT_ERR_CODE_STREAM;
     }
-    memset(out, 0, count);
+    memset(tensor->out, 0, tensor->count);
 #if defined(HT_WIDE_WINDOW)
-    if (size >= HT_AHEAD_FROM && count > 0) {
-        decode_ahead(values, gaps, streams, used, out, count);
+    if (tensor->size >= HT_AHEAD_FROM && tensor->count > 0) {
+        decode_ahead(tensor, streams, used);
     }
 #endif
     for (unsigned s = 0; s < used; s++) {
-        const ht_status status = finish_stream(values, gaps, &streams[s], out, count);
+        const ht_status status = finish_stream(tensor, &streams[s]);
         if (status != HT_OK) {
             return status;
         }

@@ -14,7 +14,6 @@ typedef struct spread {
 } spread;
 
 /* Take the gaps of what is left one by one. */
-HT_MULTIARCH
 static ht_status finish_spread(const ht_decoder *gaps, const spread *from) {
     ht_bit_reader reader =
         ht_open_stream(from->next, (size_t)(from->end - from->next), from->offset);
@@ -113,21 +112,20 @@ static int has_zero(const int8_t *values, size_t count) {
     return found;
 }
 
-ht_status ht_decode_between_zeros(const ht_decoder *values, const ht_decoder *gaps,
-                                  uint32_t nonzeros, const uint8_t *in, size_t size, int8_t *out,
-                                  size_t count) {
-    if (size < 4 || load32_le(in) > size - 4) {
+ht_status ht_decode_between_zeros(const ht_gap_tensor *tensor) {
+    const uint8_t *in = tensor->in;
+    if (tensor->size < 4 || load32_le(in) > tensor->size - 4) {
         return HT_ERR_CODE_STREAM;
     }
-    const uint8_t *stream = in + 4;
-    const uint8_t *end = stream + load32_le(in);
-    const size_t zeros = count - nonzeros;
-    const ht_status status =
-        ht_huffman_decode_dense(values, end, size - (size_t)(end - in), out + zeros, nonzeros);
-    if (status != HT_OK || has_zero(out + zeros, nonzeros)) {
+    const uint8_t *end = in + 4 + load32_le(in);
+    const size_t zeros = tensor->count - tensor->nonzeros;
+    int8_t *values = tensor->out + zeros;
+    const ht_status status = ht_huffman_decode_dense(
+        tensor->values, end, tensor->size - (size_t)(end - in), values, tensor->nonzeros);
+    if (status != HT_OK || has_zero(values, tensor->nonzeros)) {
         return HT_ERR_CODE_STREAM;
     }
-    spread s = {stream, end, 0, zeros, nonzeros, out};
-    spread_most(gaps, &s);
-    return finish_spread(gaps, &s);
+    spread s = {in + 4, end, 0, zeros, tensor->nonzeros, tensor->out};
+    spread_most(tensor->gaps, &s);
+    return finish_spread(tensor->gaps, &s);
 }

@@ -98,8 +98,7 @@ static size_t safe_rounds(const uint8_t *next, const uint8_t *end, size_t count)
 #define LOOK_UP lut[window >> (32 - HT_LUT_BITS)]
 
 /* Decode in rounds of what 25 bits surely hold: three look-ups of 8 bits and 2 symbols at most, or
- * two codes of any length. Stops before what it cannot decode, or near the end; where the look-up
- * is a smaller one, at once. */
+ * two codes of any length. Stops before what it cannot decode, or near the end. */
 HT_MULTIARCH
 static void decode_alone(const ht_decoder *decoder, stream *s) {
     const ht_lut_entry *lut = decoder->lut;
@@ -108,7 +107,7 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
     int8_t *out = s->out;
     const int8_t *end = out + s->count;
     unsigned used = s->offset; /* bits of *next; what stands above the lowest byte is noise */
-    size_t rounds = decoder->lut_bits == HT_LUT_BITS ? safe_rounds(next, s->end, s->count) : 0;
+    size_t rounds = safe_rounds(next, s->end, s->count);
     while (rounds > 0) {
         uint32_t window = load32_be(next) << used;
         uint32_t entry = LOOK_UP;
@@ -287,9 +286,12 @@ ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, s
     if (values == NULL || in == NULL || out == NULL) {
         return HT_ERR_ARGUMENT;
     }
+    const int is_full = values->lut_bits == HT_LUT_BITS; /* gap-huff's may be smaller */
     if (count < HT_FOUR_STREAMS_FROM) {
         stream one = {in, in + size, out, count, 0};
-        decode_alone(values, &one);
+        if (is_full) {
+            decode_alone(values, &one);
+        }
         return finish_stream(&one, values);
     }
     stream streams[STREAMS];
@@ -297,7 +299,9 @@ ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, s
     if (status != HT_OK) {
         return status;
     }
-    decode_together(values, streams);
+    if (is_full) {
+        decode_together(values, streams);
+    }
     for (int s = 0; s < STREAMS && status == HT_OK; s++) {
         status = finish_stream(&streams[s], values);
     }

@@ -2,31 +2,6 @@
 #include "ht_gap.h"
 #include "ht_load.h"
 
-ht_status ht_next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t *gap) {
-    const unsigned entry = ht_next_symbol(reader, gaps);
-    const unsigned symbol = entry >> 8;
-    if (entry == 0 || symbol > HT_MAX_GAP_SYMBOL) {
-        return HT_ERR_CODE_STREAM;
-    }
-    if (symbol < 4) {
-        *gap = symbol;
-        return HT_OK;
-    }
-    const unsigned extra = symbol / 2 - 1;
-    size_t value = 2 + symbol % 2;
-    for (unsigned left = extra; left > 0;) {
-        const unsigned bits = left < 16 ? left : 16;
-        if ((int)bits > reader->available) {
-            return HT_ERR_CODE_STREAM;
-        }
-        value = value << bits | reader->window >> (32 - bits);
-        ht_skip_bits(reader, bits);
-        left -= bits;
-    }
-    *gap = value;
-    return HT_OK;
-}
-
 #if defined(HT_WIDE_WINDOW)
 
 int ht_look_ahead(const ht_decoder *gaps, ht_gap_table *table) {
@@ -63,10 +38,7 @@ ht_status ht_huffman_decode_gap(const ht_decoder *values, const ht_decoder *gaps
     if (nonzeros > count) {
         return HT_ERR_CODE_STREAM;
     }
-    in += 4;
-    size -= 4;
-    if (nonzeros <= count / 2) {
-        return ht_decode_between_values(values, gaps, nonzeros, in, size, out, count);
-    }
-    return ht_decode_between_zeros(values, gaps, nonzeros, in, size, out, count);
+    const ht_gap_tensor tensor = {values, gaps, nonzeros, in + 4, size - 4, out, count};
+    return nonzeros <= count / 2 ? ht_decode_between_values(&tensor)
+                                 : ht_decode_between_zeros(&tensor);
 }
