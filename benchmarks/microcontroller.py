@@ -134,7 +134,9 @@ def shapes(report: Report, board: Board, folder: Path) -> float:
     for stream, count in symbols.items():
         key = f"huffman.{stream}.{board.name}.insn_per_symbol"
         report.add(key, there[stream].ticks * scale / count)
-    report.add(f"huffman.{board.name}.ram_bytes", _symbols(board, image)["decoder"][0])
+    sizes = _symbols(board, image)
+    report.add(f"huffman.{board.name}.ram_bytes", sizes["decoder"][0])
+    report.add(f"huffman.{board.name}.gap_ram_bytes", sizes["gap_decoders"][0])
     return scale
 
 

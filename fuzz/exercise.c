@@ -96,7 +96,8 @@ static int take(const uint8_t **data, size_t *size, const uint8_t **piece, size_
     return 1;
 }
 
-static ht_status decode(int gap, const ht_decoder *values, const ht_decoder *gaps,
+/* Decode gap-huff, or dense-huff where `gaps` is NULL. */
+static ht_status decode(const ht_gap_decoders *gaps, const ht_decoder *values,
                         const uint8_t *stream, size_t size, size_t count) {
     uint8_t *in = malloc(size + 1);
     int8_t *out = malloc(count);
@@ -104,8 +105,8 @@ static ht_status decode(int gap, const ht_decoder *values, const ht_decoder *gap
     if (in != NULL && out != NULL) {
         uint8_t *exact = in + 1; /* unaligned, and ending with the allocation */
         memcpy(exact, stream, size);
-        status = gap ? ht_huffman_decode_gap(values, gaps, exact, size, out, count)
-                     : ht_huffman_decode_dense(values, exact, size, out, count);
+        status = gaps != NULL ? ht_huffman_decode_gap(gaps, exact, size, out, count)
+                              : ht_huffman_decode_dense(values, exact, size, out, count);
     }
     free(out);
     free(in);
@@ -128,11 +129,10 @@ ht_status exercise_huffman(const uint8_t *data, size_t size) {
         return HT_ERR_ARGUMENT;
     }
     ht_full_decoder values;
-    ht_full_decoder gaps;
-    ht_status status = ht_huffman_build(table, table_size, 0x80, &values);
-    if (status == HT_OK && gap) {
-        status = ht_huffman_build(gap_table, gap_size, 0, &gaps);
-    }
-    return status == HT_OK ? decode(gap, &values.decoder, &gaps.decoder, data, size, count)
+    ht_gap_decoders gaps;
+    const ht_status status =
+        gap ? ht_huffman_build_gap(table, table_size, gap_table, gap_size, &gaps)
+            : ht_huffman_build(table, table_size, &values);
+    return status == HT_OK ? decode(gap ? &gaps : NULL, &values.decoder, data, size, count)
                            : status;
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fuzz.make_corpus import streams
 from hardtack_runtime import operators as w
 from hardtack_runtime import program as p
 from hardtack_runtime.bundle import pack
@@ -84,6 +85,25 @@ def test_every_damage_ends_with_a_status(
     }
     assert tried["PROG"][0] > tried["PROG"][1], "most damaged programs are refused"
     assert sum(tried["all"]) > (100_000 if rounds == "8000" else 90_000)
+
+
+@pytest.mark.parametrize("lut_bits", ["7", "12"])
+def test_every_damaged_stream_ends_with_a_status(lut_bits: str, tmp_path: Path) -> None:
+    made = streams()
+    for name, data in made.items():
+        (tmp_path / name).write_bytes(data)
+    program = build(
+        tmp_path / "hostile_streams",
+        Path(__file__).with_name("hostile_streams.c"),
+        ROOT / "fuzz" / "exercise.c",
+        flags=(*SANITIZERS, "-DHT_PORTABLE", f"-DHT_LUT_BITS={lut_bits}"),
+    )
+    command = [str(program), "1000", *(str(tmp_path / name) for name in made)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-4000:]
+    refused = [int(line.split()[1]) for line in result.stdout.splitlines()]
+    assert len(refused) == len(made)
+    assert min(refused) > 0
 
 
 @pytest.mark.parametrize("cc", ["gcc", "clang"])

@@ -34,7 +34,7 @@ ht_status ht_close_stream(const ht_bit_reader *reader);
  * Returns symbol << 8 | length, or 0 when no code begins so. */
 unsigned ht_long_code(const ht_decoder *decoder, unsigned window);
 
-#if HT_LUT_BITS == HT_MAX_CODE_LENGTH && defined(__GNUC__)
+#if HT_LUT_BITS == HT_MAX_CODE_LENGTH && defined(__GNUC__) && UINTPTR_MAX > 0xFFFFFFFFu
 #define HT_WIDE_WINDOW /* 64 bits of a stream at a time */
 
 HT_INLINE uint64_t ht_load64_be(const uint8_t *p) {

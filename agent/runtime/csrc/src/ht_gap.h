@@ -4,11 +4,8 @@
 
 #include "ht_bit_reader.h"
 
-#define HT_MAX_GAP_SYMBOL 55 /* gaps below 2^28, as tensors are */
-
 typedef struct ht_gap_tensor {
-    const ht_decoder *values;
-    const ht_decoder *gaps;
+    const ht_gap_decoders *by;
     uint32_t nonzeros; /* at most count */
     const uint8_t *in; /* what follows `nonzeros` */
     size_t size;
@@ -26,7 +23,7 @@ ht_status ht_decode_between_zeros(const ht_gap_tensor *tensor);
 static inline ht_status ht_next_gap(ht_bit_reader *reader, const ht_decoder *gaps, size_t *gap) {
     const unsigned entry = ht_next_symbol(reader, gaps);
     const unsigned symbol = entry >> 8;
-    if (entry == 0 || symbol > HT_MAX_GAP_SYMBOL) {
+    if (entry == 0) {
         return HT_ERR_CODE_STREAM;
     }
     if (symbol < 4) {
@@ -53,15 +50,14 @@ static inline ht_status ht_next_gap(ht_bit_reader *reader, const ht_decoder *gap
 #define HT_AHEAD_FROM 1024 /* bytes; below, the tables take longer than they save */
 #define HT_INDEX(window) ((window) >> (64 - HT_LUT_BITS))
 
-/* A look-up that always finds something: what could be refused is found out here, once. */
+/* A look-up that always finds something. */
 typedef struct ht_gap_table {
     ht_lut_entry codes[1u << HT_LUT_BITS]; /* symbol << 8 | bits of the code and the extra ones */
-    uint32_t bias[HT_MAX_GAP_SYMBOL + 1];  /* those bits + bias = gap + 1, modulo 2^32 */
+    uint32_t bias[HT_GAP_SYMBOLS];         /* those bits + bias = gap + 1, modulo 2^32 */
 } ht_gap_table;
 
-/* Returns 0 for codes that need a closer look at every symbol: no encoder writes them, but for
- * codes of one symbol. */
-int ht_look_ahead(const ht_decoder *gaps, ht_gap_table *table);
+/* Fill it from a complete code. */
+void ht_look_ahead(const ht_decoder *gaps, ht_gap_table *table);
 
 #endif
 

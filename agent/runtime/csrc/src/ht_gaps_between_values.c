@@ -9,31 +9,29 @@ typedef struct stream {
     const uint8_t *next; /* byte that holds the next bit */
     const uint8_t *end;
     unsigned offset; /* bits of *next already used, 0..7 */
-    uint32_t left;   /* non-zero elements still to decode */
+    uint32_t left;   /* values still to decode */
     size_t at;       /* the element behind the last one */
 } stream;
 
 /* Finish a stream, value by value. */
 HT_MULTIARCH
 static ht_status finish_stream(const ht_gap_tensor *tensor, stream *s) {
-    const ht_decoder *values = tensor->values;
-    const ht_decoder *gaps = tensor->gaps;
+    const ht_gap_decoders *by = tensor->by;
     int8_t *out = tensor->out;
     const size_t count = tensor->count;
     ht_bit_reader reader = ht_open_stream(s->next, (size_t)(s->end - s->next), s->offset);
     size_t at = s->at;
     for (uint32_t left = s->left; left > 0; left--) {
         size_t gap = 0;
-        if (ht_next_gap(&reader, gaps, &gap) != HT_OK || at >= count || gap >= count - at) {
+        if (ht_next_gap(&reader, &by->gaps, &gap) != HT_OK || at >= count || gap >= count - at) {
             return HT_ERR_CODE_STREAM;
         }
-        const unsigned entry = ht_next_symbol(&reader, values);
-        const int8_t value = (int8_t)(uint8_t)(entry >> 8);
-        if (entry == 0 || value == 0) {
+        const unsigned entry = ht_next_symbol(&reader, &by->values);
+        if (entry == 0) {
             return HT_ERR_CODE_STREAM;
         }
         at += gap;
-        out[at++] = value;
+        out[at++] = (int8_t)(uint8_t)(entry >> 8);
     }
     s->at = at;
     return at <= count ? ht_close_stream(&reader) : HT_ERR_CODE_STREAM;
@@ -46,17 +44,6 @@ typedef struct ahead_tables {
     const ht_lut_entry *values;
     ht_gap_table gaps;
 } ahead_tables;
-
-static int has_no_zeros(const ht_decoder *values) {
-    if (values->lut_bits != HT_LUT_BITS) {
-        return 0;
-    }
-    ht_lut_entry least = UINT16_MAX;
-    for (unsigned i = 0; i < 1u << HT_LUT_BITS; i++) {
-        least = values->lut[i] < least ? values->lut[i] : least;
-    }
-    return least >= 256; /* nor is there an entry without a code */
-}
 
 /* Values that a stream surely has, and whose loads stay inside: each takes 50 bits at most, a load
  * reaches 8 bytes beyond, or 16. */
@@ -151,11 +138,13 @@ static uint32_t safe_rounds(const stream *streams) {
 
 /* Decode nearly all of each stream. */
 static void decode_ahead(const ht_gap_tensor *tensor, stream *streams, unsigned used) {
-    ahead_tables tables;
-    if (!has_no_zeros(tensor->values) || !ht_look_ahead(tensor->gaps, &tables.gaps)) {
+    const ht_gap_decoders *by = tensor->by;
+    if (!by->values.complete || !by->gaps.complete) {
         return;
     }
-    tables.values = tensor->values->lut;
+    ahead_tables tables;
+    tables.values = by->values.lut;
+    ht_look_ahead(&by->gaps, &tables.gaps);
     if (used == 1) {
         decode_one(&tables, streams, tensor->out, tensor->count);
         return;

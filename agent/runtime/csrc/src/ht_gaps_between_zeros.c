@@ -9,7 +9,7 @@ typedef struct spread {
     const uint8_t *end;
     unsigned offset; /* bits of *next already used, 0..7 */
     size_t zeros;    /* still to be written */
-    size_t values;
+    size_t values;   /* still to be moved */
     int8_t *out;
 } spread;
 
@@ -52,19 +52,18 @@ static size_t safe_gaps(const spread *s) {
     return by_bytes < by_count ? by_bytes : by_count;
 }
 
-/* Put so many zeros; returns 0 where fewer values than a block are left. A gap of more values than
- * there are stops it, too, and is found out by finish_spread. */
+/* Put `rounds` zeros, and the values before each; returns 0 where fewer values than a block would
+ * be left behind them. A gap of more values than there are is for finish_spread to find out. */
 HT_MULTIARCH
 static int spread_some(const ht_gap_table *t, spread *s, size_t rounds) {
     size_t bit = s->offset;
     int8_t *out = s->out;
     size_t zeros = s->zeros;
     size_t values = s->values;
-    size_t gap = 0;
     for (; rounds > 0; rounds--) {
         const uint64_t window = ht_load64_be(s->next + (bit >> 3)) << (bit & 7);
         const unsigned code = t->codes[HT_INDEX(window)];
-        gap = (uint32_t)((uint32_t)(window >> (-code & 63)) + t->bias[code >> 8] - 1);
+        const uint32_t gap = (uint32_t)(window >> (-code & 63)) + t->bias[code >> 8] - 1;
         if (gap + BLOCK > values) {
             break;
         }
@@ -87,10 +86,11 @@ static int spread_some(const ht_gap_table *t, spread *s, size_t rounds) {
 }
 
 static void spread_most(const ht_decoder *gaps, spread *s) {
-    ht_gap_table table;
-    if (s->end - s->next < HT_AHEAD_FROM || !ht_look_ahead(gaps, &table)) {
+    if (s->end - s->next < HT_AHEAD_FROM || !gaps->complete) {
         return;
     }
+    ht_gap_table table;
+    ht_look_ahead(gaps, &table);
     for (size_t n = safe_gaps(s); n > 0 && spread_some(&table, s, n); n = safe_gaps(s)) {
     }
 }
@@ -104,14 +104,6 @@ static void spread_most(const ht_decoder *gaps, spread *s) {
 
 #endif
 
-static int has_zero(const int8_t *values, size_t count) {
-    int found = 0;
-    for (size_t i = 0; i < count; i++) {
-        found |= values[i] == 0;
-    }
-    return found;
-}
-
 ht_status ht_decode_between_zeros(const ht_gap_tensor *tensor) {
     const uint8_t *in = tensor->in;
     if (tensor->size < 4 || load32_le(in) > tensor->size - 4) {
@@ -121,11 +113,11 @@ ht_status ht_decode_between_zeros(const ht_gap_tensor *tensor) {
     const size_t zeros = tensor->count - tensor->nonzeros;
     int8_t *values = tensor->out + zeros;
     const ht_status status = ht_huffman_decode_dense(
-        tensor->values, end, tensor->size - (size_t)(end - in), values, tensor->nonzeros);
-    if (status != HT_OK || has_zero(values, tensor->nonzeros)) {
-        return HT_ERR_CODE_STREAM;
+        &tensor->by->values, end, tensor->size - (size_t)(end - in), values, tensor->nonzeros);
+    if (status != HT_OK) {
+        return status;
     }
     spread s = {in + 4, end, 0, zeros, tensor->nonzeros, tensor->out};
-    spread_most(tensor->gaps, &s);
-    return finish_spread(tensor->gaps, &s);
+    spread_most(&tensor->by->gaps, &s);
+    return finish_spread(&tensor->by->gaps, &s);
 }

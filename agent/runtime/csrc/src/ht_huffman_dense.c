@@ -286,7 +286,7 @@ ht_status ht_huffman_decode_dense(const ht_decoder *values, const uint8_t *in, s
     if (values == NULL || in == NULL || out == NULL) {
         return HT_ERR_ARGUMENT;
     }
-    const int is_full = values->lut_bits == HT_LUT_BITS; /* gap-huff's may be smaller */
+    const int is_full = values->lut_bits == HT_LUT_BITS; /* gap-huff has half as many entries */
     if (count < HT_FOUR_STREAMS_FROM) {
         stream one = {in, in + size, out, count, 0};
         if (is_full) {

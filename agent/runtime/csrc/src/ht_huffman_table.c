@@ -129,8 +129,10 @@ static void fill_lut(const ht_decoder *decoder, ht_lut_entry *lut) {
     point_to_long_codes(decoder, lut);
 }
 
-ht_status ht_huffman_build_in(const uint8_t *table, size_t size, uint8_t flip, ht_lut_entry *lut,
-                              uint8_t lut_bits, ht_decoder *decoder) {
+/* `lut`, `lut_bits` and `long_symbols` are set.
+ *
+ * flip  0x80 makes int8 codes of symbols that are code + 128; 0 keeps symbols */
+static ht_status build(const uint8_t *table, size_t size, uint8_t flip, ht_decoder *decoder) {
     const ht_status status = ht_huffman_check(table, size);
     if (status != HT_OK) {
         return status;
@@ -147,18 +149,43 @@ ht_status ht_huffman_build_in(const uint8_t *table, size_t size, uint8_t flip, h
         code = (code + decoder->count[length - 1]) << 1;
         decoder->first_code[length] = (uint16_t)code;
     }
-    decoder->lut = lut;
-    decoder->lut_bits = lut_bits;
-    fill_lut(decoder, lut);
+    fill_lut(decoder, decoder->lut);
     list_long_symbols(decoder);
     return HT_OK;
 }
 
-ht_status ht_huffman_build(const uint8_t *table, size_t size, uint8_t flip,
-                           ht_full_decoder *decoder) {
-    return ht_huffman_build_in(table, size, flip, decoder->lut, HT_LUT_BITS, &decoder->decoder);
+ht_status ht_huffman_build(const uint8_t *table, size_t size, ht_full_decoder *decoder) {
+    decoder->decoder.lut = decoder->lut;
+    decoder->decoder.lut_bits = HT_LUT_BITS;
+    decoder->decoder.long_symbols = decoder->long_symbols;
+    return build(table, size, 0x80, &decoder->decoder);
+}
+
+/* Has a table, which need not be one, a code for this symbol? */
+static int has_symbol(const uint8_t *table, size_t size, unsigned symbol) {
+    return size > 2 && symbol >= table[0] && symbol <= table[1] &&
+           2 + (symbol - table[0]) / 2 < size && length_of(table + 2, symbol - table[0]) != 0;
+}
+
+ht_status ht_huffman_build_gap(const uint8_t *values, size_t values_size, const uint8_t *gaps,
+                               size_t gaps_size, ht_gap_decoders *decoders) {
+    if (has_symbol(values, values_size, 0x80) || gaps_size < 2 || gaps[1] >= HT_GAP_SYMBOLS) {
+        return HT_ERR_CODE_TABLE;
+    }
+    decoders->values.lut = decoders->lut[0];
+    decoders->values.lut_bits = HT_GAP_LUT_BITS;
+    decoders->values.long_symbols = decoders->long_values;
+    decoders->gaps.lut = decoders->lut[1];
+    decoders->gaps.lut_bits = HT_GAP_LUT_BITS;
+    decoders->gaps.long_symbols = decoders->long_gaps;
+    const ht_status status = build(values, values_size, 0x80, &decoders->values);
+    return status == HT_OK ? build(gaps, gaps_size, 0, &decoders->gaps) : status;
 }
 
 size_t ht_decoder_size(void) {
     return sizeof(ht_full_decoder);
+}
+
+size_t ht_gap_decoders_size(void) {
+    return sizeof(ht_gap_decoders);
 }

@@ -17,15 +17,6 @@ typedef struct ht_mask {
     uint32_t live;                 /* elements that are stored */
 } ht_mask;
 
-static ht_status build(const ht_bundle *bundle, uint8_t index, uint8_t flip, ht_lut_entry *lut,
-                       uint8_t lut_bits, ht_decoder *decoder) {
-    ht_span table;
-    const ht_status status = ht_bundle_code_table(bundle, index, &table);
-    return status == HT_OK
-               ? ht_huffman_build_in(table.bytes, table.size, flip, lut, lut_bits, decoder)
-               : status;
-}
-
 static int bit(const uint8_t *bits, uint32_t index) {
     return bits[index / 8] >> (index % 8) & 1;
 }
@@ -77,20 +68,21 @@ static void expand(const ht_mask *mask, int8_t *out, uint32_t elements) {
     }
 }
 
-/* Where memory counts, two decoders share the look-up memory of one: each looks up a bit less. Out
- * of line, like the next one, so that their memory is not on the stack together. */
+/* Out of line, like the next one, so that their memory is not on the stack together. */
 HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor *tensor,
                                         ht_span stored, int8_t *out) {
-    const uint8_t bits = HT_LUT_BITS < HT_MAX_CODE_LENGTH ? HT_LUT_BITS - 1 : HT_LUT_BITS;
-    ht_lut_entry lut[HT_LUT_BITS < HT_MAX_CODE_LENGTH ? 1u << HT_LUT_BITS : 2u << HT_LUT_BITS];
-    ht_decoder values;
-    ht_decoder gaps;
-    ht_status status = build(bundle, tensor->table, 0x80, lut, bits, &values);
+    ht_gap_decoders decoders;
+    ht_span values;
+    ht_span gaps;
+    ht_status status = ht_bundle_code_table(bundle, tensor->table, &values);
     if (status == HT_OK) {
-        status = build(bundle, tensor->gap_table, 0, lut + (1u << bits), bits, &gaps);
+        status = ht_bundle_code_table(bundle, tensor->gap_table, &gaps);
+    }
+    if (status == HT_OK) {
+        status = ht_huffman_build_gap(values.bytes, values.size, gaps.bytes, gaps.size, &decoders);
     }
     return status != HT_OK ? status
-                           : ht_huffman_decode_gap(&values, &gaps, stored.bytes, stored.size, out,
+                           : ht_huffman_decode_gap(&decoders, stored.bytes, stored.size, out,
                                                    (size_t)tensor->elements);
 }
 
@@ -98,8 +90,11 @@ HT_NOINLINE static ht_status unpack_gap(const ht_bundle *bundle, const ht_tensor
 HT_NOINLINE static ht_status unpack_dense(const ht_bundle *bundle, const ht_tensor *tensor,
                                           ht_span stored, int8_t *out, uint32_t elements) {
     ht_full_decoder values;
-    const ht_status status =
-        build(bundle, tensor->table, 0x80, values.lut, HT_LUT_BITS, &values.decoder);
+    ht_span table;
+    ht_status status = ht_bundle_code_table(bundle, tensor->table, &table);
+    if (status == HT_OK) {
+        status = ht_huffman_build(table.bytes, table.size, &values);
+    }
     return status != HT_OK
                ? status
                : ht_huffman_decode_dense(&values.decoder, stored.bytes, stored.size, out, elements);

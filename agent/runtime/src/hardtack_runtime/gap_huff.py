@@ -15,8 +15,8 @@ from hardtack_runtime import huffman
 from hardtack_runtime.errors import BundleError
 from hardtack_runtime.huffman import MAX_LENGTH, STREAMS_FROM, Int8Array, IntArray, Table, Windows
 
-_MAX_SYMBOL = 55
-"""Of gaps below 2^28."""
+_SYMBOLS = 56
+"""Of gaps below 2^28, as tensors are."""
 _Tables = tuple[Windows, Windows]
 
 
@@ -102,27 +102,34 @@ def decode(stored: bytes, count: int, gap_table: Table, value_table: Table) -> I
     """Read `count` elements; the inverse of `encode`.
 
     Raises:
-        BundleError: HT212, the streams are not exactly as long as their codes, a value is zero or
-            lies behind the tensor's end, or a stream ends elsewhere than the next begins.
+        BundleError: HT212, a table has a symbol that is no gap or no value, the streams are not
+            exactly as long as their codes, a value lies behind the tensor's end, or a stream ends
+            elsewhere than the next begins.
     """
-    nonzeros = struct.unpack_from("<I", stored)[0] if len(stored) >= 4 else count + 1
+    if gap_table.lengths[_SYMBOLS:].any() or value_table.lengths[128]:
+        raise BundleError("HT212", "HUFF", "a table of gap-huff has a symbol that it cannot have")
+    nonzeros = _leading(stored)
     if nonzeros > count:
-        raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
+        raise BundleError("HT212", "DATA", "a gap-huff tensor has more values than elements")
     if _is_mostly_values(nonzeros, count):
         return _decode_between_zeros(stored[4:], nonzeros, count, gap_table, value_table)
     tables = huffman.window_table(gap_table), huffman.window_table(value_table)
     return _decode_between_values(stored[4:], nonzeros, count, tables)
 
 
+def _leading(stored: bytes) -> int:
+    if len(stored) < 4:
+        raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
+    return int.from_bytes(stored[:4], "little")
+
+
 def _decode_between_zeros(
     stored: bytes, nonzeros: int, count: int, gap_table: Table, value_table: Table
 ) -> Int8Array:
-    size = struct.unpack_from("<I", stored)[0] if len(stored) >= 4 else len(stored)
+    size = _leading(stored)
     if size > len(stored) - 4:
         raise BundleError("HT212", "DATA", "a gap-huff tensor is cut short")
     values = huffman.decode_dense(stored[4 + size :], nonzeros, value_table)
-    if not values.all():
-        raise BundleError("HT212", "DATA", "a gap-huff value is zero")
     reader, codes = _Reader(stored[4 : 4 + size]), huffman.window_table(gap_table)
     before = np.cumsum([reader.gap(codes) for _ in range(count - nonzeros)], dtype=np.int64)
     reader.close()
@@ -158,7 +165,7 @@ def _read_between_values(
         at += reader.gap(tables[0])
         if at >= len(out):
             raise BundleError("HT212", "DATA", "a gap-huff element is outside its tensor")
-        out[at] = reader.value(tables[1])
+        out[at] = reader.symbol(tables[1]) - 128
         at += 1
     reader.close()
     return at
@@ -174,19 +181,19 @@ class _Reader:
         self._end = 8 * len(stream)
 
     def gap(self, codes: Windows) -> int:
-        symbol = self._symbol(codes)
-        if symbol > _MAX_SYMBOL:
-            raise BundleError("HT212", "DATA", "a gap is longer than any tensor")
+        symbol = self.symbol(codes)
         if symbol < 4:
             return symbol
         exponent = symbol // 2 - 1
         return (2 + symbol % 2 << exponent) | self._bits(exponent)
 
-    def value(self, codes: Windows) -> int:
-        value = self._symbol(codes) - 128
-        if value == 0:
-            raise BundleError("HT212", "DATA", "a gap-huff value is zero")
-        return value
+    def symbol(self, codes: Windows) -> int:
+        window = self._windows[self._at]
+        length = int(codes[1][window])
+        if length > MAX_LENGTH:
+            raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
+        self._advance(length)
+        return int(codes[0][window])
 
     def close(self) -> None:
         huffman.require_end(self._stream, self._at)
@@ -205,11 +212,3 @@ class _Reader:
             value = value << take | window >> (MAX_LENGTH - take)
             width -= take
         return value
-
-    def _symbol(self, codes: Windows) -> int:
-        window = self._windows[self._at]
-        length = int(codes[1][window])
-        if length > MAX_LENGTH:
-            raise BundleError("HT212", "DATA", "a code stream holds an unknown code")
-        self._advance(length)
-        return int(codes[0][window])

@@ -233,7 +233,8 @@ def huffman_decode_dense(stored: bytes, count: int, table: bytes) -> Int8Array:
     """
     c = _library.opened()
     out = np.empty(count, np.int8)
-    values = _decoder(table, 0x80)
+    values = ctypes.create_string_buffer(c.ht_decoder_size())
+    _library.check(c.ht_huffman_build(table, len(table), values), "HUFF")
     _library.check(
         c.ht_huffman_decode_dense(values, stored, len(stored), out.ctypes.data, count), "DATA"
     )
@@ -248,15 +249,10 @@ def huffman_decode_gap(stored: bytes, count: int, gap_table: bytes, table: bytes
     """
     c = _library.opened()
     out = np.empty(count, np.int8)
-    values, gaps = _decoder(table, 0x80), _decoder(gap_table, 0)
+    decoders = ctypes.create_string_buffer(c.ht_gap_decoders_size())
+    tables = table, len(table), gap_table, len(gap_table)
+    _library.check(c.ht_huffman_build_gap(*tables, decoders), "HUFF")
     _library.check(
-        c.ht_huffman_decode_gap(values, gaps, stored, len(stored), out.ctypes.data, count), "DATA"
+        c.ht_huffman_decode_gap(decoders, stored, len(stored), out.ctypes.data, count), "DATA"
     )
     return out
-
-
-def _decoder(table: bytes, flip: int) -> ctypes.Array[ctypes.c_char]:
-    c = _library.opened()
-    decoder = ctypes.create_string_buffer(c.ht_decoder_size())
-    _library.check(c.ht_huffman_build(table, len(table), flip, decoder), "HUFF")
-    return decoder
