@@ -71,8 +71,8 @@ typedef struct ht_gap_decoders {
     uint8_t long_values[255]; /* all but 0 */
     uint8_t long_gaps[HT_GAP_SYMBOLS];
 } ht_gap_decoders;
-HT_STATIC_ASSERT(gap_decoders_take_a_kibibyte, HT_LUT_BITS > 7 || sizeof(void *) > 4 ||
-                                                   sizeof(ht_gap_decoders) <= 1024);
+HT_STATIC_ASSERT(gap_decoders_take_a_kibibyte,
+                 HT_LUT_BITS > 7 || sizeof(void *) > 4 || sizeof(ht_gap_decoders) <= 1024);
 
 /* Check a code table: range, lengths, Kraft's equality, padding.
  *
