@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,17 +73,33 @@ def machine() -> dict[str, Any]:
 
 def time_call(call: Callable[[], object], seconds: float, rounds: int = 7) -> list[float]:
     """Return the median microseconds of one call in each of several rounds."""
-    call()
-    medians = []
+    return time_calls({"": call}, seconds, rounds)[""]
+
+
+def time_calls(
+    calls: Mapping[str, Callable[[], object]], seconds: float, rounds: int = 7
+) -> dict[str, list[float]]:
+    """Return the same of several calls, `seconds` each.
+
+    They take turns, round by round: what slows the machine for a while slows all of them.
+    """
+    medians: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
     for _ in range(rounds):
-        samples: list[float] = []
-        end = time.perf_counter() + seconds / rounds
-        while time.perf_counter() < end or not samples:
-            start = time.perf_counter_ns()
-            call()
-            samples.append((time.perf_counter_ns() - start) / 1e3)
-        medians.append(statistics.median(samples))
+        for name, call in calls.items():
+            medians[name].append(_median_micros(call, seconds / rounds))
     return medians
+
+
+def _median_micros(call: Callable[[], object], seconds: float) -> float:
+    samples: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not samples:
+        start = time.perf_counter_ns()
+        call()
+        samples.append((time.perf_counter_ns() - start) / 1e3)
+    return statistics.median(samples)
 
 
 def run(name: str, measure: Callable[[Report, bool], None]) -> None:

@@ -16,12 +16,18 @@
 #include "hardtack/ht_kernels.h"
 #include "ht_requantize.h"
 
-/* HT_MULTIARCH compiles a function for several x86-64 levels; the loader picks one. Off with
+/* HT_MULTIARCH compiles a function for several x86-64 levels; the loader picks one. Levels, for a
+ * name such as "haswell" is of that processor alone, not of all that can do as much; but what has
+ * 512 bits is left to the one whose compiler options do not use them all the time. Off with
  * HT_PORTABLE, which sanitizers need: their start-up comes after the loader's choice. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) &&       \
     !defined(HT_PORTABLE)
+#if __GNUC__ >= 12
 #define HT_MULTIARCH                                                                               \
-    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+    __attribute__((target_clones("arch=skylake-avx512", "arch=x86-64-v3", "default")))
+#else
+#define HT_MULTIARCH __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#endif
 #elif defined(__OPTIMIZE_SIZE__) && defined(__GNUC__) && !defined(__clang__)
 /* A firmware is built for size; these few functions are its time. Loops that copy stay loops: a
  * small C library's memcpy goes byte by byte. */
