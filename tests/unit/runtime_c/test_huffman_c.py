@@ -52,6 +52,18 @@ def test_four_streams_round_trip(count: int, scale: float) -> None:
     assert np.array_equal(huffman_decode_dense(stored, count, table), codes)
 
 
+@pytest.mark.parametrize("run", [3, 5, 6, 7, 40, 200])
+def test_long_codes_in_a_row_are_more_than_is_loaded_at_a_time(run: int) -> None:
+    codes = laplace(200_000, 4)
+    rare = np.arange(60, 124, dtype=np.int8)
+    for start in range(100, 190_000, 9001):
+        codes[start : start + run] = np.resize(rare, run)
+    stored, table = dense_of(codes)
+    lengths = huffman.read_table(table, 0)[0].lengths[codes[100 : 100 + run].astype(int) + 128]
+    assert sum(lengths[:6]) > 56 or run < 6
+    assert np.array_equal(huffman_decode_dense(stored, codes.size, table), codes)
+
+
 @given(short, st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_gap_round_trip(codes: Int8Array, kept: float, seed: int) -> None:
     codes = np.where(np.random.default_rng(seed).random(codes.size) < kept, codes, 0)

@@ -164,15 +164,15 @@ static void decode_alone(const ht_decoder *decoder, stream *s) {
 
 #if defined(HT_WIDE_WINDOW)
 
-#define BURST 4 /* symbols between two refills: 4 * 12 bits of the 56 that a reload guarantees */
+#define BURST 6 /* elements between two loads, which hold them nearly always */
 
-/* Bursts that all streams can take without a look at their ends: each moves a stream on by 6 bytes
- * at most, and loads reach 16 bytes beyond. */
+/* Bursts that all streams can take without a look at their ends: each moves a stream on by 9 bytes
+ * at most, and loads reach 8 bytes beyond. */
 static size_t safe_bursts(const stream *streams) {
     size_t bursts = SIZE_MAX;
     for (int s = 0; s < STREAMS; s++) {
         const size_t left = (size_t)(streams[s].end - streams[s].next);
-        const size_t by_bytes = left < 24 ? 0 : (left - 18) / 6;
+        const size_t by_bytes = left < 32 ? 0 : (left - 16) / 9;
         const size_t by_count = streams[s].count / BURST;
         bursts = by_bytes < bursts ? by_bytes : bursts;
         bursts = by_count < bursts ? by_count : bursts;
@@ -180,69 +180,92 @@ static size_t safe_bursts(const stream *streams) {
     return bursts;
 }
 
-/* The four chains of load and shift are independent, so the processor overlaps them. `held` counts
- * the bits of a window; symbols, subtracted along with their lengths, change only bits above 63.
- * A reload ORs in the next 8 bytes; those it has already, it meets as they were. Its address is
- * known since the reload before, so that the chain from code to code does not wait for memory. */
+/* The four chains of load and shift are independent, so the processor overlaps them. A 1 stands
+ * behind the bits of a window: how far it has moved is how many bits are used, and where it is gone
+ * the window did not hold the burst. */
+#define OPEN(s) size_t bit##s = (size_t)(streams[s].next - in) * 8 + streams[s].offset
+#define LOAD(s) uint64_t window##s = (ht_load64_be(in + (bit##s >> 3)) | 1) << (bit##s & 7)
 #define DECODE_ONE(s, i)                                                                           \
     do {                                                                                           \
         const unsigned entry = lut[window##s >> (64 - HT_LUT_BITS)];                               \
         window##s <<= entry & 63;                                                                  \
-        held##s -= entry;                                                                          \
-        out##s[i] = (int8_t)(uint8_t)(entry >> 8);                                                 \
+        out[s * share + i] = (int8_t)(uint8_t)(entry >> 8);                                        \
     } while (0)
 #define DECODE_FOUR(i)                                                                             \
     DECODE_ONE(0, i);                                                                              \
     DECODE_ONE(1, i);                                                                              \
     DECODE_ONE(2, i);                                                                              \
     DECODE_ONE(3, i)
-#define OPEN(s)                                                                                    \
-    const uint8_t *next##s = streams[s].next + 8;                                                  \
-    int8_t *out##s = streams[s].out;                                                               \
-    uint64_t window##s = ht_load64_be(streams[s].next) << streams[s].offset;                       \
-    unsigned held##s = 64 - streams[s].offset
-#define RELOAD(s)                                                                                  \
-    do {                                                                                           \
-        held##s &= 63;                                                                             \
-        window##s |= ht_load64_be(next##s) >> held##s;                                             \
-        next##s += (63 - held##s) >> 3;                                                            \
-        held##s |= 56;                                                                             \
-        out##s += BURST;                                                                           \
-    } while (0)
+#define MOVE(s) bit##s = (bit##s & ~(size_t)7) + (size_t)__builtin_ctzll(window##s)
 #define CLOSE(s)                                                                                   \
-    streams[s].next = next##s - (held##s + 7) / 8;                                                 \
-    streams[s].offset = (8 - held##s % 8) % 8;                                                     \
-    streams[s].out = out##s;                                                                       \
-    streams[s].count -= bursts * BURST
+    streams[s].next = in + (bit##s >> 3);                                                          \
+    streams[s].offset = bit##s & 7;                                                                \
+    streams[s].out += done * BURST;                                                                \
+    streams[s].count -= done * BURST
 
+/* Returns how many bursts were decoded: the next one is too long for a window. */
 HT_MULTIARCH
-static void decode_bursts(const ht_decoder *decoder, stream *streams, size_t bursts) {
+static size_t decode_bursts(const ht_decoder *decoder, stream *streams, size_t bursts) {
     const uint16_t *lut = decoder->lut;
+    const uint8_t *in = streams[0].next;
+    int8_t *out = streams[0].out;
+    const size_t share = (size_t)(streams[1].out - out);
     OPEN(0);
     OPEN(1);
     OPEN(2);
     OPEN(3);
-    for (size_t burst = 0; burst < bursts; burst++) {
+    size_t done = 0;
+    for (; done < bursts; done++) {
+        LOAD(0);
+        LOAD(1);
+        LOAD(2);
+        LOAD(3);
         DECODE_FOUR(0);
         DECODE_FOUR(1);
         DECODE_FOUR(2);
         DECODE_FOUR(3);
-        RELOAD(0);
-        RELOAD(1);
-        RELOAD(2);
-        RELOAD(3);
+        DECODE_FOUR(4);
+        DECODE_FOUR(5);
+        if (window0 == 0 || window1 == 0 || window2 == 0 || window3 == 0) {
+            break;
+        }
+        MOVE(0);
+        MOVE(1);
+        MOVE(2);
+        MOVE(3);
+        out += BURST;
     }
     CLOSE(0);
     CLOSE(1);
     CLOSE(2);
     CLOSE(3);
+    return done;
+}
+
+/* Decode so many elements with a load for each. */
+static void decode_some(const ht_decoder *decoder, stream *s, size_t count) {
+    size_t bit = s->offset;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t window = ht_load64_be(s->next + (bit >> 3)) << (bit & 7);
+        const unsigned entry = decoder->lut[window >> (64 - HT_LUT_BITS)];
+        bit += entry & 63;
+        *s->out++ = (int8_t)(uint8_t)(entry >> 8);
+    }
+    s->next += bit >> 3;
+    s->offset = bit & 7;
+    s->count -= count;
 }
 
 static void decode_together(const ht_decoder *decoder, stream *streams) {
-    size_t bursts = decoder->complete ? safe_bursts(streams) : 0;
-    while (bursts > 0) {
-        decode_bursts(decoder, streams, bursts);
-        bursts = safe_bursts(streams);
+    if (!decoder->complete) {
+        return;
+    }
+    for (size_t bursts = safe_bursts(streams); bursts > 0; bursts = safe_bursts(streams)) {
+        if (decode_bursts(decoder, streams, bursts) < bursts) {
+            for (int s = 0; s < STREAMS; s++) {
+                decode_some(decoder, &streams[s], BURST);
+            }
+        }
     }
 }
 
